@@ -1,0 +1,46 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * aliases.h - the alias file into a table (aliases_parse.y, aliases_scan.l).
+ */
+#ifndef DMA_ALIASES_H
+#define DMA_ALIASES_H
+
+#include <stddef.h>
+
+struct alias {
+	char *name;	/* key as written */
+	char **targets; /* each as written, quotes undone */
+	size_t ntargets;
+	unsigned line;
+	struct alias *next; /* in its hash chain */
+};
+
+struct aliases {
+	struct alias **table; /* by lower-case name */
+	size_t size, count;
+	size_t errors; /* bad lines, each reported */
+};
+
+/*
+ * Parse text of len bytes.  Each bad line costs itself alone: complain() is
+ * called with "file:line: what" and the rest goes on.  A key that stands
+ * several times has all its targets together.
+ */
+void	aliases_parse(struct aliases *a, const char *file, const char *text,
+	    size_t len, void (*report)(void *arg, const char *line),
+	    void *arg);
+
+/*
+ * Load a file; a missing one is an empty table.  Returns 0, or -1 with
+ * errno (the caller names the file).
+ */
+int	aliases_load(struct aliases *a, const char *path,
+	    void (*report)(void *arg, const char *line), void *arg);
+
+/* Look a name up, in any case; NULL if there is none.  Borrowed. */
+const struct alias	*aliases_lookup(const struct aliases *a,
+			    const char *name);
+void	aliases_free(struct aliases *a);
+
+#endif

@@ -1,0 +1,118 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * conf.h - dma.conf and auth.conf into types, once.
+ */
+#ifndef DMA_CONF_H
+#define DMA_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "limits.h"
+#include "log.h"
+
+/* How a connection to the next hop is to be protected. */
+enum tls_mode {
+	TLS_MAY,      /* STARTTLS where it is offered */
+	TLS_STARTTLS, /* STARTTLS or defer */
+	TLS_IMPLICIT, /* TLS from the first byte */
+	TLS_NONE      /* never */
+};
+
+enum next_hop_protocol { PROTOCOL_SMTP, PROTOCOL_LMTP };
+
+/* One entry of SMARTHOST. */
+struct conf_relay {
+	char *host; /* name or address literal without brackets; or a path */
+	uint16_t port;
+	enum next_hop_protocol protocol;
+	enum tls_mode tls; /* as the global keys or the URL say */
+	bool verify;	   /* chain and name, by VERIFYCERT or the URL */
+	char *user;	   /* "user@" of the URL, or NULL: any for the host */
+};
+
+/* One line of auth.conf. */
+struct conf_auth {
+	char *user, *host, *password;
+};
+
+struct conf {
+	struct conf_relay *relays; /* SMARTHOST, in order */
+	size_t nrelays;
+	char *aliases;	/* ALIASES, /etc/aliases */
+	char *spooldir; /* SPOOLDIR */
+	char *authpath; /* AUTHPATH, or NULL */
+	struct conf_auth *auths;
+	size_t nauths;
+	enum tls_mode tls; /* for hops that are not in relays: direct MX */
+	bool tls_set;	   /* some TLS key was given: 0.14's meaning holds */
+	bool verifycert;
+	bool has_fingerprint;
+	unsigned char fingerprint[32]; /* SHA-256 of the leaf */
+	char *certfile;		       /* CERTFILE, or NULL */
+	bool insecure;		       /* AUTH without TLS allowed */
+	bool defer;		       /* queue only */
+	bool fullbounce;
+	bool nullclient;
+	char mailname[ADDR_DOMAIN_MAX + 1]; /* never empty */
+	char hostname[ADDR_DOMAIN_MAX + 1]; /* gethostname(2) */
+	char *masquerade_user, *masquerade_host; /* or NULL */
+	unsigned agents, agents_per_host;
+	int64_t retry[RETRY_STEPS_MAX]; /* seconds; the last repeats */
+	size_t nretry;
+	int64_t lifetime; /* seconds */
+	char *postmaster; /* an address, or NULL */
+	int64_t maxsize;  /* bytes */
+	unsigned minfree; /* percent */
+	enum log_target log_target;
+	char *log_path; /* for LOG_TO_FILE */
+	/* Private instances only. */
+	char *libexecdir;  /* LIBEXECDIR; else the built-in one */
+	char *mailbox;	   /* MAILBOX; SPOOLDIR/mbox */
+	unsigned timeouts; /* TIMEOUTS, percent, 100 */
+};
+
+struct conf_error {
+	char text[512]; /* "file:line: what", one line */
+};
+
+/*
+ * Load a configuration and, where AUTHPATH names one, its auth.conf.  A
+ * missing file at the built-in place means all defaults; private_instance
+ * makes a missing file an error and allows the keys that only a private
+ * instance may set.  Returns a configuration to free, or NULL with *error.
+ */
+struct conf	*conf_load(const char *path, bool private_instance,
+		    struct conf_error *error);
+void	conf_free(struct conf *c);	/* wipes the passwords */
+
+/*
+ * The same from memory, for tests and fuzzing; reads no file: MAILNAME as a
+ * path and AUTHPATH are only stored.  `file` names the text in errors.
+ */
+struct conf	*conf_parse(const char *file, const char *text, size_t len,
+		    bool private_instance, struct conf_error *error);
+
+/* Parse auth.conf's text into c.  Returns 0 or -1 with *error. */
+int	conf_parse_auth(struct conf *c, const char *file, const char *text,
+	    size_t len, struct conf_error *error);
+
+/*
+ * The credential for a relay: host in any case, and its user if it names
+ * one; the last matching line wins, as it did in 0.14.  NULL if none.
+ */
+const struct conf_auth	*conf_auth_for(const struct conf *c,
+			    const struct conf_relay *relay);
+
+/*
+ * True if domain (any case) means this machine, as dma 0.14 decides:
+ * MAILNAME, the host name, or "localhost".
+ */
+bool	conf_domain_is_local(const struct conf *c, const char *domain);
+
+/* All key names, NULL-ended, for the test that holds the manual to them. */
+extern const char *const conf_keys[];
+
+#endif

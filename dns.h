@@ -1,0 +1,69 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * dns.h - MX and addresses of a name; the only module that asks the resolver.
+ *
+ * res_n*query only, search list off, /etc/hosts read by us; no readable
+ * resolver configuration is a temporary failure, never 127.0.0.1.
+ */
+#ifndef DMA_DNS_H
+#define DMA_DNS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "limits.h"
+
+enum dns_result {
+	DNS_OK,
+	DNS_TEMPORARY, /* SERVFAIL, timeout, malformed answer, no resolver */
+	DNS_NO_NAME,   /* NXDOMAIN */
+	DNS_NO_DATA,   /* the name exists, without such records */
+	DNS_NULL_MX    /* RFC 7505 */
+};
+
+struct dns_mx {
+	uint16_t preference;
+	char host[ADDR_DOMAIN_MAX + 1];
+};
+
+struct dns_mx_list {
+	struct dns_mx mx[DNS_MX_MAX]; /* by preference, equal ones shuffled */
+	size_t count;
+};
+
+struct dns_address {
+	struct sockaddr_storage sa; /* port 0 */
+	socklen_t len;
+};
+
+#define DNS_ADDRESSES_MAX 20
+struct dns_address_list {
+	struct dns_address addr[DNS_ADDRESSES_MAX]; /* IPv6 and IPv4 in turn */
+	size_t count;
+};
+
+/*
+ * The MX records of a domain, a CNAME followed (at most DNS_CNAME_MAX).  A
+ * domain without MX but with an address gives itself, preference 0
+ * (RFC 5321, 5.1); it is DNS_NO_DATA only if neither exists.
+ * ms: for all queries together.  *why a constant text when not DNS_OK.
+ */
+enum dns_result	dns_mx_lookup(const char *domain, int64_t ms,
+		    struct dns_mx_list *list, const char **why);
+
+/*
+ * Addresses of a host: an address literal is itself (with or without
+ * brackets and "IPv6:"), then /etc/hosts, then AAAA and A.  One family's
+ * failure does not hide the other's answer.
+ */
+enum dns_result	dns_address_lookup(const char *host, int64_t ms,
+		    struct dns_address_list *list, const char **why);
+
+/* The parser of MX answers, for tests and fuzzing: hostile bytes. */
+enum dns_result	dns_parse_mx(const unsigned char *answer, size_t len,
+		    const char *domain, struct dns_mx_list *list);
+
+/* The list of name servers in use, for messages: "192.0.2.53, ...". */
+#endif

@@ -1,0 +1,41 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * expand.h - recipients through the alias file, each at most once.
+ */
+#ifndef DMA_EXPAND_H
+#define DMA_EXPAND_H
+
+#include "addr.h"
+#include "aliases.h"
+#include "conf.h"
+#include "envelope.h"
+
+/*
+ * A growing set of recipients for one envelope, without duplicates (a hash
+ * over lower-cased domain and exact local part).
+ */
+struct recipients {
+	struct recipient *list;
+	size_t count, size;
+	struct recipient_slot *hash;
+	size_t hash_size;
+};
+
+/*
+ * Add a recipient after localizing (route.h) and expanding aliases: a bare
+ * name is looked up in any case; each target is parsed, localized and looked
+ * up in turn; a name being expanded that turns up again stays as the local
+ * user; '*' catches every bare name that has no alias, but only the name
+ * that was given, not what an alias led to (as dma 0.14).
+ * `orig` is remembered where an alias changed the address.
+ * An alias that leads nowhere or is bad keeps the name itself, marked to fail
+ * at delivery; it never stops the submission.
+ * Returns 0, or -1 with *why: over RECIPIENTS_MAX.
+ */
+int	expand_add(struct recipients *r, const struct conf *c,
+	    const struct aliases *a, const struct addr *to, unsigned notify,
+	    const char *orcpt, const char **why);
+void	recipients_free(struct recipients *r);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * header.h - a message header's fields, found and changed (RFC 5322, 2.2).
+ */
+#ifndef DMA_HEADER_H
+#define DMA_HEADER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+
+enum header_name {
+	HEADER_OTHER, HEADER_BCC, HEADER_CC, HEADER_CONTENT_LENGTH,
+	HEADER_DATE, HEADER_FROM, HEADER_MESSAGE_ID, HEADER_RECEIVED,
+	HEADER_REPLY_TO, HEADER_RESENT_BCC, HEADER_RESENT_CC,
+	HEADER_RESENT_DATE, HEADER_RESENT_FROM, HEADER_RESENT_MESSAGE_ID,
+	HEADER_RESENT_SENDER, HEADER_RESENT_TO, HEADER_RETURN_PATH,
+	HEADER_SENDER, HEADER_TO
+};
+
+/* One field in a header block; offsets into it, LF line ends. */
+struct header_field {
+	enum header_name name;
+	size_t start; /* of the name */
+	size_t body;  /* after the colon */
+	size_t end;   /* after the field's last LF */
+};
+
+/*
+ * Tell what a line (without its LF; len bytes) is to a header: a field's
+ * first line (*name_len its name), a continuation, or neither, which ends
+ * the header.  Blanks before the colon are tolerated (RFC 5322, 4.5).
+ */
+enum header_line { HEADER_LINE_FIELD, HEADER_LINE_MORE, HEADER_LINE_NONE };
+enum header_line	header_line(const char *line, size_t len,
+			    size_t *name_len);
+
+/*
+ * Find all fields of a block that holds only header lines with LF ends.
+ * *fields is allocated, the caller's.  Returns the number of fields.
+ */
+size_t	header_scan(const char *block, size_t len,
+	    struct header_field **fields);
+
+/*
+ * Append the field to out with each bare address in it qualified by
+ * "@domain"; everything else byte for byte.  A field whose address list
+ * does not parse is copied as it is.  Returns 0, or -1 (EMSGSIZE).
+ */
+int	header_put_qualified(struct buf *out, const char *block,
+	    const struct header_field *f, const char *domain);
+
+/*
+ * Append a phrase for From: an atom sequence as it is, else quoted; text
+ * with bytes from 0x80 up as encoded-words (RFC 2047, UTF-8).
+ */
+int	header_put_phrase(struct buf *out, const char *name);
+
+#endif

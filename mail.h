@@ -1,0 +1,82 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * mail.h - one message on its way in: read, repaired, stored (RFC 5322).
+ */
+#ifndef DMA_MAIL_H
+#define DMA_MAIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "buf.h"
+#include "conf.h"
+#include "spool.h"
+
+/* Where a message comes from: a descriptor, read in large pieces. */
+struct mail_source {
+	int fd;
+	bool dot_ends;	 /* a line of one dot ends the message */
+	int64_t maxsize; /* bytes of the whole message as stored; 0: any */
+	/* Private to mail.c. */
+	char *piece;
+	size_t piece_len, piece_pos;
+	bool at_end, line_start, held_cr;
+	int64_t taken;
+};
+
+/* The header as read: LF line ends, leading From_ lines dropped. */
+struct mail_header {
+	struct buf text;  /* at most HEADER_MAX */
+	struct buf first; /* body text that the header's reading took */
+};
+
+/* What has to be known to repair a header. */
+struct mail_facts {
+	const struct conf *conf;
+	const struct addr *sender; /* reverse-path, maybe null */
+	const char *full_name;	   /* -F or the account's, or NULL */
+	const char *login;	   /* of the submitter, "uid=N" if none */
+	uid_t uid;
+	const char *id;	  /* queue id */
+	int64_t now;	  /* seconds since the epoch */
+};
+
+/*
+ * Read the header from src.  0, or -1 with errno: EMSGSIZE header over
+ * HEADER_MAX, EFBIG over maxsize, else that of read(2).
+ */
+int	mail_read_header(struct mail_source *src, struct mail_header *h);
+
+/*
+ * The addresses of To, Cc and Bcc, or of Resent-To, -Cc and -Bcc where there
+ * is any Resent- field, in order, through each() (0 to go on).
+ * Returns 0, or -1 with *why (may name the field).
+ */
+int	mail_header_recipients(const struct mail_header *h,
+	    int (*each)(void *arg, const struct addr *a), void *arg,
+	    char *why, size_t why_size);
+
+/*
+ * The header that is stored: a Received field, the fields as they came less
+ * Bcc, Resent-Bcc, Return-Path and Content-Length, bare addresses qualified,
+ * then what is missing of Date, Message-ID, From and To; and the empty line.
+ * Returns 0, or -1 with EMSGSIZE.
+ */
+int	mail_repair_header(const struct mail_header *h,
+	    const struct mail_facts *facts, struct buf *out);
+
+/*
+ * Copy the rest of src to the draft: CRLF and LF become LF, a lone CR stays,
+ * the last line gets its LF.  0, or -1 with errno; *reading tells whether it
+ * was src (read error, EFBIG over maxsize) or the spool that failed.
+ */
+int	mail_copy_body(struct mail_source *src, const struct mail_header *h,
+	    struct spool_draft *d, bool *reading);
+
+void	mail_source_free(struct mail_source *src);
+void	mail_header_free(struct mail_header *h);
+
+#endif

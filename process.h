@@ -1,0 +1,56 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * process.h - what a process inherits, set afresh; becoming another user.
+ *
+ * Every program of ours calls process_enter() before anything else: it
+ * starts in a hostile environment run by a hostile user (V-12 to V-27).
+ */
+#ifndef DMA_PROCESS_H
+#define DMA_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* What of the caller's environment survives, each checked or NULL. */
+struct process_env {
+	char *tz;	/* a plain zone name or rule, no path */
+	char *logname;	/* only a hint: compare with the real uid */
+	char *user;
+	char *email;	/* unchecked text; parse it as an address */
+};
+
+/*
+ * Descriptors 0-2 open (on /dev/null where they were closed), all from
+ * first_extra up closed (3 for none kept); environment replaced by
+ * PATH=/usr/bin:/bin, TZ where it is harmless; umask 077; every signal
+ * default and unblocked except SIGPIPE and SIGXFSZ ignored (SIGHUP stays
+ * ignored where it was); interval timers off; no core; not dumpable.
+ * env may be NULL; its strings are the caller's.  Exits 71 if it cannot.
+ */
+void	process_enter(int first_extra, struct process_env *env);
+
+/*
+ * Become uid and gid for good: groups set to the gid alone, real, effective
+ * and saved ids changed, each checked and the old ones tried in vain.
+ * Returns 0, or -1 with errno; after -1 the caller must exit.
+ */
+int	process_become(uid_t uid, gid_t gid);
+
+/* Give up set-id rights: back to the real uid and gid, checked. */
+int	process_drop_setid(void);
+
+/*
+ * New session, / as directory, /dev/null on 0-2: nothing of the caller is
+ * held.  keep_stderr leaves 2 alone.
+ */
+void	process_detach(bool keep_stderr);
+
+/*
+ * True if this process may start agents: set-id programs work (no
+ * no_new_privs) and limits are enough for a message of size bytes
+ * (DESIGN 2).  *why gets a constant text when not.
+ */
+bool	process_may_deliver(off_t size, const char **why);
+
+#endif

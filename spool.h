@@ -1,0 +1,207 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * spool.h - queue files: committed, listed, locked, marked, removed.
+ *
+ * Only this module knows their names, modes, locks and order of writes.
+ * One file a message: envelope, message, journal (ARCHITECTURE.md has the
+ * states and what a crash leaves of each).
+ */
+#ifndef DMA_SPOOL_H
+#define DMA_SPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "envelope.h"
+
+struct spool {
+	int dirfd;
+	uid_t uid; /* the effective uid: whose messages we make */
+	bool all;  /* root's run: serves the whole queue */
+};
+
+/*
+ * Open the directory.  A private instance's belongs to the effective uid
+ * with mode 0700; the system's to root, has the spool group and gives
+ * others nothing.  Returns 0, or -1 with errno and *why a constant text:
+ * ENOENT, ENOTDIR, EACCES, EPERM (wrong owner or mode).
+ */
+int	spool_open(struct spool *s, const char *dir, bool private_instance,
+	    const char **why);
+void	spool_close(struct spool *s);
+
+/*
+ * True if free blocks and inodes are at least `percent` of all, and `size`
+ * more bytes fit.
+ */
+bool	spool_has_room(const struct spool *s, unsigned percent, off_t size);
+
+/* ---- Intake: create, append, commit ---- */
+
+struct spool_draft {
+	struct envelope *env; /* borrowed */
+	int fd;
+	char *buffer;
+	size_t used;
+	uint64_t length, checksum;
+	unsigned flags;
+	size_t line;	/* bytes of the line under way */
+	bool cr;	/* the last byte was a CR */
+	char name[QUEUE_ID_MAX + 8];
+};
+
+/* A fresh random id for uid into id (QUEUE_ID_LEN + 1 bytes); 0 or -1. */
+int	spool_new_id(uid_t uid, char *id);
+
+/*
+ * Create tmp.<id>, locked, and write the envelope with blanks for what is
+ * not known yet.  env->id is chosen here unless it is set (a notice's).
+ * Returns 0, or -1 with errno (EEXIST: that id is queued or was begun).
+ */
+int	spool_create(struct spool *s, struct envelope *env,
+	    struct spool_draft *d);
+
+/*
+ * Append message text, LF line ends, finding its flags on the way.
+ * Returns 0 or -1 with errno (ENOSPC, EDQUOT, EFBIG, EIO ...).
+ */
+int	spool_append(struct spool_draft *d, const void *p, size_t len);
+
+/*
+ * Fill the blanks, fsync, rename to the id replacing nothing, fsync the
+ * directory: after 0 the message is on stable storage.  An fsync error is
+ * final.  On -1 (errno; EEXIST: that id is there) nothing is queued, or,
+ * after a failed directory fsync, nothing that we know of.  Either way the
+ * draft is over.
+ */
+int	spool_commit(struct spool *s, struct spool_draft *d);
+
+/* Remove a draft; errno kept. */
+void	spool_abandon(struct spool *s, struct spool_draft *d);
+
+/* ---- The queue ---- */
+
+/*
+ * Call each() for every name that is a queue id and may be ours: by its uid
+ * digits, or all of them where s->all.  each() returns 0 to go on.
+ * Returns 0, the non-zero value of each(), or -1 with errno.
+ */
+int	spool_scan(const struct spool *s,
+	    int (*each)(void *arg, const char *id), void *arg);
+
+/* How many messages and bytes are queued by anybody; bad. and dead. files. */
+struct spool_totals {
+	size_t messages, bad, dead;
+	uint64_t bytes;
+};
+int	spool_totals(const struct spool *s, struct spool_totals *t);
+
+/* True if name has the form of a queue id. */
+bool	spool_id_valid(const char *name);
+
+/* An open queue file. */
+struct spool_file {
+	int fd;
+	bool locked;
+	uid_t owner;	/* st_uid */
+	uint64_t size;	/* of the file */
+	struct envelope env;
+};
+
+/*
+ * Open a message and decode its envelope.  With lock, take flock (never
+ * waiting) and check that the name still means this file.  Without, it is
+ * only looked at, O_RDONLY.
+ * Returns 0, or -1 with errno:
+ *	ENOENT	    gone
+ *	EWOULDBLOCK somebody else has it
+ *	EPERM	    not ours: another owner (and not s->all)
+ *	EBADMSG	    does not decode; with lock it now is bad.<id>
+ */
+int	spool_file_open(const struct spool *s, const char *id, bool lock,
+	    struct spool_file *f);
+void	spool_file_close(struct spool_file *f);	/* unlocks; {fd -1} */
+
+/* Read only the changing state of the first 512 bytes.  0 or -1, errno. */
+int	spool_peek(const struct spool *s, const char *id,
+	    struct envelope *state, uid_t *owner);
+
+/* A second descriptor of the same file, O_RDONLY, for an agent; or -1. */
+int	spool_file_reopen(const struct spool *s, const struct spool_file *f);
+
+/*
+ * Compare the message with its recorded length and checksum, before it is
+ * sent anywhere.  Returns 0, or -1 with EBADMSG (then it is bad.<id>) or
+ * the error of a read.
+ */
+int	spool_file_verify(const struct spool *s, struct spool_file *f);
+
+/*
+ * Write recipient i's status byte, in place, and into f->env.  Not synced:
+ * see spool_file_sync().  Returns 0 or -1 with errno; after -1 the caller
+ * keeps the lock and tries again, starting nothing else for the message.
+ */
+int	spool_file_mark(struct spool_file *f, size_t i,
+	    enum recipient_status status);
+
+/* Write hold, attempts, crashes, warned, next_try from f->env, in place. */
+int	spool_file_write_state(struct spool_file *f);
+
+int	spool_file_sync(struct spool_file *f);	/* fdatasync */
+
+/* Remove a message all of whose recipients are settled.  0 or -1. */
+int	spool_file_remove(const struct spool *s, struct spool_file *f);
+
+/* Rename to dead.<id>: a notice that cannot be delivered.  0 or -1. */
+int	spool_file_park(const struct spool *s, struct spool_file *f);
+
+/* Make removals and renames durable.  0 or -1. */
+int	spool_sync(const struct spool *s);
+
+/*
+ * The journal: one line an event, for people.  A failed or full journal is
+ * no error.  recipient is an index; text is made printable.
+ */
+void	spool_journal_add(struct spool_file *f, size_t recipient,
+	    int64_t when, const char *dsn, const char *relay,
+	    const char *text);
+
+struct journal_entry {
+	int64_t when;
+	char dsn[12];
+	char relay[RELAY_TEXT_MAX + 1];
+	char text[OUTCOME_TEXT_MAX + 1];
+};
+
+/* The last entry of each recipient: entries[i].when is 0 where none is. */
+void	spool_journal_last(const struct spool_file *f,
+	    struct journal_entry *entries, size_t n);
+
+/* Remove tmp.* files that are old and unlocked. */
+void	spool_sweep(const struct spool *s);
+
+/* ---- run.<uid>, wake.<uid>, slot.<n> ---- */
+
+/*
+ * Open the named file of mode 0660 (created where missing, never removed)
+ * and flock it without waiting.  Returns a descriptor to keep, or -1 with
+ * errno (EWOULDBLOCK: held by another).
+ */
+int	spool_lock_run(const struct spool *s);
+int	spool_lock_slot(const struct spool *s, unsigned n);
+
+/*
+ * The wake FIFO.  spool_wake_open: the runner's end (R2), O_RDWR and
+ * non-blocking.  spool_wake_write: one record for queue id (S1): 0 written
+ * or full, -1 with ENXIO, ENOENT or EPIPE: nobody reads it.
+ * spool_wake_read: next record's id; 1 got one, 0 none left, -1 error; a
+ * record that is no id is skipped.  *overrun: the pipe was full, scan again.
+ */
+int	spool_wake_open(const struct spool *s);
+int	spool_wake_write(const struct spool *s, const char *id);
+int	spool_wake_read(int fd, char *id, bool *overrun);
+
+#endif
