@@ -1,5 +1,13 @@
 # GNU make.  The programs and rules are in sources.mk.
+WRAPPER =	Makefile
 SRCDIR ?=	$(patsubst %/,%,$(dir $(realpath $(firstword $(MAKEFILE_LIST)))))
 include $(SRCDIR)/sources.mk
-VPATH =		$(SRCDIR)
+include $(SRCDIR)/install.mk
+include $(SRCDIR)/check.mk
+HARDEN :=	$(shell $(PROBE) compile $(CC))
+HARDEN_LD :=	$(shell $(PROBE) link $(CC))
+RESOLVLIBS :=	$(shell $(PROBE) resolver $(CC))
+# Not VPATH: it would take objects of a build in the source tree for ours.
+%.o: $(SRCDIR)/%.c
+	$(COMPILE) -o $@ $<
 -include $(wildcard *.d)

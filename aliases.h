@@ -9,10 +9,11 @@
 #include <stddef.h>
 
 struct alias {
-	char *name;	/* key as written */
-	char **targets; /* each as written, quotes undone */
+	char *name;     /* key as written */
+	char **targets; /* addresses that addr_parse() takes, quotes undone */
 	size_t ntargets;
-	unsigned line;
+	size_t number;      /* 0 to count - 1, in the file's order */
+	unsigned line;      /* of its first target */
 	struct alias *next; /* in its hash chain */
 };
 
@@ -23,24 +24,25 @@ struct aliases {
 };
 
 /*
- * Parse text of len bytes.  Each bad line costs itself alone: complain() is
- * called with "file:line: what" and the rest goes on.  A key that stands
- * several times has all its targets together.
+ * Parse text of len bytes into *a, which needs no initialization.  Each bad
+ * line costs itself alone: report() is called with "file:line: what" (one
+ * printable line, borrowed; report may be NULL) and the rest goes on.  A key
+ * that stands several times has all its targets together.
  */
-void	aliases_parse(struct aliases *a, const char *file, const char *text,
-	    size_t len, void (*report)(void *arg, const char *line),
-	    void *arg);
+void aliases_parse(struct aliases *a, const char *file, const char *text,
+    size_t len, void (*report)(void *arg, const char *line), void *arg);
 
 /*
  * Load a file; a missing one is an empty table.  Returns 0, or -1 with
- * errno (the caller names the file).
+ * errno (the caller names the file): that of open(2) or read(2), EINVAL not a
+ * regular file, EFBIG over ALIASES_FILE_MAX, EPERM writable by others.  *a is
+ * an empty table then.
  */
-int	aliases_load(struct aliases *a, const char *path,
-	    void (*report)(void *arg, const char *line), void *arg);
+int aliases_load(struct aliases *a, const char *path,
+    void (*report)(void *arg, const char *line), void *arg);
 
 /* Look a name up, in any case; NULL if there is none.  Borrowed. */
-const struct alias	*aliases_lookup(const struct aliases *a,
-			    const char *name);
-void	aliases_free(struct aliases *a);
+const struct alias *aliases_lookup(const struct aliases *a, const char *name);
+void aliases_free(struct aliases *a);
 
 #endif

@@ -27,11 +27,14 @@ const char	*auth_name(unsigned mechanism);
 struct auth {
 	unsigned mechanism;
 	const char *user, *password; /* borrowed */
-	unsigned step;
+	unsigned step;	/* words said so far; auth_start() begins anew */
+	bool done;	/* all of them: only now may the server say 235 */
 };
 
 /*
- * The first line: "AUTH PLAIN <base64>" and so on, without CRLF, into out.
+ * The first line: "AUTH PLAIN <base64>" and so on, without CRLF, into out
+ * (emptied before; wipe it after use).  A line that would be over 512
+ * octets goes without the initial response (RFC 4954, 4).
  * Returns 0, or -1 with EMSGSIZE.
  */
 int	auth_start(struct auth *a, struct buf *out);
@@ -39,7 +42,7 @@ int	auth_start(struct auth *a, struct buf *out);
 /*
  * Answer a 334 challenge (its base64 text) with a line, without CRLF.
  * Returns 0; -1 with errno EBADMSG: not base64, or one challenge too many:
- * send "*" and give the session up.
+ * send "*" and give the session up; ENOTSUP: no MD5 in this library.
  */
 int	auth_answer(struct auth *a, const char *challenge, struct buf *out);
 

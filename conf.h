@@ -13,6 +13,9 @@
 #include "limits.h"
 #include "log.h"
 
+#define CONF_LINE_MAX      2047 /* bytes of a dma.conf line, as in dma 0.14 */
+#define CONF_AUTH_LINE_MAX (2 * CREDENTIAL_MAX + ADDR_DOMAIN_MAX + 4)
+
 /* How a connection to the next hop is to be protected. */
 enum tls_mode {
 	TLS_MAY,      /* STARTTLS where it is offered */
@@ -25,12 +28,13 @@ enum next_hop_protocol { PROTOCOL_SMTP, PROTOCOL_LMTP };
 
 /* One entry of SMARTHOST. */
 struct conf_relay {
-	char *host; /* name or address literal without brackets; or a path */
-	uint16_t port;
+	char *host;    /* name or address literal without brackets; or a path */
+	uint16_t port; /* 0 for a path */
 	enum next_hop_protocol protocol;
 	enum tls_mode tls; /* as the global keys or the URL say */
-	bool verify;	   /* chain and name, by VERIFYCERT or the URL */
-	char *user;	   /* "user@" of the URL, or NULL: any for the host */
+	bool verify;       /* chain and name, by VERIFYCERT or the URL */
+	bool by_url;       /* a URL: the global TLS keys chose nothing here */
+	char *user;        /* "user@" of the entry, or NULL: any for the host */
 };
 
 /* One line of auth.conf. */
@@ -41,36 +45,40 @@ struct conf_auth {
 struct conf {
 	struct conf_relay *relays; /* SMARTHOST, in order */
 	size_t nrelays;
-	char *aliases;	/* ALIASES, /etc/aliases */
+	char *aliases;  /* ALIASES, /etc/aliases */
 	char *spooldir; /* SPOOLDIR */
 	char *authpath; /* AUTHPATH, or NULL */
 	struct conf_auth *auths;
 	size_t nauths;
 	enum tls_mode tls; /* for hops that are not in relays: direct MX */
-	bool tls_set;	   /* some TLS key was given: 0.14's meaning holds */
+	bool tls_set;      /* some TLS key was given: 0.14's meaning holds */
+	bool securetransfer, starttls, opportunistic_tls; /* as written */
 	bool verifycert;
 	bool has_fingerprint;
 	unsigned char fingerprint[32]; /* SHA-256 of the leaf */
-	char *certfile;		       /* CERTFILE, or NULL */
-	bool insecure;		       /* AUTH without TLS allowed */
-	bool defer;		       /* queue only */
+	char *certfile;                /* CERTFILE, or NULL */
+	bool insecure;                 /* AUTH without TLS allowed */
+	bool defer;                    /* queue only */
 	bool fullbounce;
 	bool nullclient;
+	bool lmtp;     /* entries of SMARTHOST without a scheme speak LMTP */
+	uint16_t port; /* PORT, or 0: what the protocol's default is */
 	char mailname[ADDR_DOMAIN_MAX + 1]; /* never empty */
-	char hostname[ADDR_DOMAIN_MAX + 1]; /* gethostname(2) */
+	char hostname[ADDR_DOMAIN_MAX + 1]; /* gethostname(2), never empty */
+	char *mailname_file;                /* MAILNAME as a path, or NULL */
 	char *masquerade_user, *masquerade_host; /* or NULL */
 	unsigned agents, agents_per_host;
 	int64_t retry[RETRY_STEPS_MAX]; /* seconds; the last repeats */
 	size_t nretry;
 	int64_t lifetime; /* seconds */
 	char *postmaster; /* an address, or NULL */
-	int64_t maxsize;  /* bytes */
+	int64_t maxsize;  /* bytes; 0: any */
 	unsigned minfree; /* percent */
 	enum log_target log_target;
 	char *log_path; /* for LOG_TO_FILE */
 	/* Private instances only. */
 	char *libexecdir;  /* LIBEXECDIR; else the built-in one */
-	char *mailbox;	   /* MAILBOX; SPOOLDIR/mbox */
+	char *mailbox;     /* MAILBOX; SPOOLDIR/mbox */
 	unsigned timeouts; /* TIMEOUTS, percent, 100 */
 };
 
@@ -79,38 +87,52 @@ struct conf_error {
 };
 
 /*
+ * How the TLS keys are read, after the whole file: none: STARTTLS where it
+ * is offered.  SECURETRANSFER: TLS from the start; with STARTTLS: STARTTLS or
+ * defer.  STARTTLS, VERIFYCERT or FINGERPRINT alone: STARTTLS or defer.
+ * OPPORTUNISTIC_TLS makes STARTTLS optional, unless a certificate is asked
+ * for, since nobody checks one in plaintext.  A relay that has a credential
+ * and whose protection no global key chose must offer STARTTLS and show a
+ * valid certificate, unless INSECURE.  A FINGERPRINT takes the place of the
+ * chain and name where only a URL or that rule asks for those.
+ */
+
+/*
  * Load a configuration and, where AUTHPATH names one, its auth.conf.  A
  * missing file at the built-in place means all defaults; private_instance
  * makes a missing file an error and allows the keys that only a private
  * instance may set.  Returns a configuration to free, or NULL with *error.
  */
-struct conf	*conf_load(const char *path, bool private_instance,
-		    struct conf_error *error);
-void	conf_free(struct conf *c);	/* wipes the passwords */
+struct conf *conf_load(
+    const char *path, bool private_instance, struct conf_error *error);
+void conf_free(struct conf *c); /* wipes the passwords */
 
 /*
  * The same from memory, for tests and fuzzing; reads no file: MAILNAME as a
  * path and AUTHPATH are only stored.  `file` names the text in errors.
  */
-struct conf	*conf_parse(const char *file, const char *text, size_t len,
-		    bool private_instance, struct conf_error *error);
+struct conf *conf_parse(const char *file, const char *text, size_t len,
+    bool private_instance, struct conf_error *error);
 
-/* Parse auth.conf's text into c.  Returns 0 or -1 with *error. */
-int	conf_parse_auth(struct conf *c, const char *file, const char *text,
-	    size_t len, struct conf_error *error);
+/*
+ * Parse auth.conf's text into c, adding to what is there, and settle the
+ * relays' protection anew.  Returns 0 or -1 with *error.
+ */
+int conf_parse_auth(struct conf *c, const char *file, const char *text,
+    size_t len, struct conf_error *error);
 
 /*
  * The credential for a relay: host in any case, and its user if it names
  * one; the last matching line wins, as it did in 0.14.  NULL if none.
  */
-const struct conf_auth	*conf_auth_for(const struct conf *c,
-			    const struct conf_relay *relay);
+const struct conf_auth *conf_auth_for(
+    const struct conf *c, const struct conf_relay *relay);
 
 /*
  * True if domain (any case) means this machine, as dma 0.14 decides:
  * MAILNAME, the host name, or "localhost".
  */
-bool	conf_domain_is_local(const struct conf *c, const char *domain);
+bool conf_domain_is_local(const struct conf *c, const char *domain);
 
 /* All key names, NULL-ended, for the test that holds the manual to them. */
 extern const char *const conf_keys[];

@@ -20,6 +20,9 @@ struct crypto_policy {
 	unsigned char fingerprint[32]; /* SHA-256 of the leaf certificate */
 	const char *cert;	       /* PEM bytes of chain and key, or NULL */
 	size_t cert_len;
+	const char *ca; /* PEM bytes of the CAs to trust instead of the
+			   system's, or NULL */
+	size_t ca_len;
 };
 
 struct crypto; /* one TLS session over one socket */
@@ -27,7 +30,9 @@ struct crypto; /* one TLS session over one socket */
 /*
  * Start a client session on a connected non-blocking socket (borrowed).
  * TLS 1.2 or newer, no renegotiation, no configuration file, no environment.
- * The CA store and context are made once and kept for the process.
+ * The CA store and context are made once and kept for the process, and so is
+ * the last session of a peer whose certificate passed: the next connection
+ * to the same host under the same policy resumes it.
  * Returns NULL with text in error (CRYPTO_ERROR_MAX bytes).
  */
 struct crypto	*crypto_start(int fd, const struct crypto_policy *policy,
@@ -35,10 +40,11 @@ struct crypto	*crypto_start(int fd, const struct crypto_policy *policy,
 
 /*
  * One step each, never blocking.  Return > 0 done (bytes for read/write),
- * 0 end of file (read), CRYPTO_WANT_READ or CRYPTO_WANT_WRITE: poll and call
- * again with the same arguments; CRYPTO_FAILED with text in error.  A
- * handshake ends only when certificate, name and fingerprint are as the
- * policy wants; it says which was not.
+ * 0 the connection is gone (with or without close_notify), CRYPTO_WANT_READ
+ * or CRYPTO_WANT_WRITE: poll and call again, a write with the same bytes or
+ * more; CRYPTO_FAILED with text in error.  A handshake ends only when
+ * certificate, name and fingerprint are as the policy wants; the text says
+ * which was not.  SIGPIPE must be ignored.
  */
 enum { CRYPTO_FAILED = -1, CRYPTO_WANT_READ = -2, CRYPTO_WANT_WRITE = -3 };
 int	crypto_handshake(struct crypto *t, char *error);
@@ -51,6 +57,9 @@ const char	*crypto_describe(const struct crypto *t);
 bool	crypto_verified(const struct crypto *t); /* chain+name or fingerprint */
 
 void	crypto_free(struct crypto *t); /* sends close_notify if it can */
+
+/* True if this connection resumed the session of an earlier one. */
+bool	crypto_resumed(const struct crypto *t);
 
 /* HMAC-MD5 as lower-case hex (RFC 2195).  0, or -1 (not offered: FIPS). */
 int	crypto_hmac_md5(const void *key, size_t key_len, const void *text,

@@ -9,6 +9,7 @@
 #ifndef DMA_DNS_H
 #define DMA_DNS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -42,12 +43,14 @@ struct dns_address {
 struct dns_address_list {
 	struct dns_address addr[DNS_ADDRESSES_MAX]; /* IPv6 and IPv4 in turn */
 	size_t count;
+	bool from_hosts; /* from /etc/hosts: believed, whatever they are */
 };
 
 /*
  * The MX records of a domain, a CNAME followed (at most DNS_CNAME_MAX).  A
  * domain without MX but with an address gives itself, preference 0
- * (RFC 5321, 5.1); it is DNS_NO_DATA only if neither exists.
+ * (RFC 5321, 5.1), and so does one that only /etc/hosts knows.  It is
+ * DNS_NO_DATA if neither exists, or if no MX record names a usable host.
  * ms: for all queries together.  *why a constant text when not DNS_OK.
  */
 enum dns_result	dns_mx_lookup(const char *domain, int64_t ms,
@@ -61,9 +64,26 @@ enum dns_result	dns_mx_lookup(const char *domain, int64_t ms,
 enum dns_result	dns_address_lookup(const char *host, int64_t ms,
 		    struct dns_address_list *list, const char **why);
 
-/* The parser of MX answers, for tests and fuzzing: hostile bytes. */
+/*
+ * False for what no DNS answer may send mail to: loopback, any, multicast,
+ * link-local, broadcast and reserved addresses, also when mapped into IPv6.
+ * A configured relay, and from_hosts, may be anything.
+ */
+bool	dns_address_public(const struct sockaddr *sa);
+
+/*
+ * The parsers, for tests and fuzzing: hostile bytes in, nothing else read.
+ * DNS_OK of dns_parse_mx with an empty list: there are MX records, none of
+ * which names a usable host.  dns_parse_address appends
+ * the addresses of one family (AF_INET, AF_INET6), dns_parse_hosts those of
+ * a text in the format of hosts(5).
+ */
 enum dns_result	dns_parse_mx(const unsigned char *answer, size_t len,
 		    const char *domain, struct dns_mx_list *list);
+enum dns_result	dns_parse_address(const unsigned char *answer, size_t len,
+		    const char *host, int family,
+		    struct dns_address_list *list);
+enum dns_result	dns_parse_hosts(const char *text, size_t len,
+		    const char *host, struct dns_address_list *list);
 
-/* The list of name servers in use, for messages: "192.0.2.53, ...". */
 #endif

@@ -47,7 +47,7 @@ struct recipient {
 	struct addr addr; /* bare: a local user; else remote */
 	enum recipient_status status;
 	unsigned notify;	   /* NOTIFY_* bits */
-	char *orcpt;		   /* "rfc822;xtext", or NULL */
+	char *orcpt;		   /* "rfc822;xtext", or NULL ("" is NULL) */
 	char *orig;		   /* the address an alias led from, or NULL */
 	off_t status_offset;	   /* of the status byte in the file */
 };
@@ -64,7 +64,7 @@ struct envelope {
 	int64_t arrival;   /* seconds since the epoch */
 	uid_t uid;	   /* the submitter's */
 	struct addr sender;
-	char *envid;	   /* or NULL */
+	char *envid;	   /* xtext, or NULL ("" is NULL) */
 	enum envelope_ret ret;
 	unsigned flags;	   /* MESSAGE_* */
 	uint64_t length;   /* of the message, bytes */
@@ -76,10 +76,12 @@ struct envelope {
 };
 
 /*
- * Encode; sets status_offset and message_offset.  The text has the same
- * size whatever flags, length and checksum are, so that a second encoding
- * of the same envelope fills in what the first left blank.
- * Returns 0, or -1 with errno (EMSGSIZE; EINVAL: a field that may not be).
+ * Encode onto out; sets status_offset and message_offset.  The text has the
+ * same size whatever flags, length and checksum are; what was left blank is
+ * filled in with envelope_message_text().
+ * Times before 1970 or past the year 33000 are stored as the nearest that can
+ * be.  Returns 0, or -1 with errno (EMSGSIZE; EINVAL: a field that may not
+ * be, such as an address that addr_parse() would not give back as it is).
  */
 int	envelope_encode(struct envelope *e, struct buf *out);
 
@@ -92,25 +94,48 @@ int	envelope_decode(struct envelope *e, const char *text, size_t len);
 
 /*
  * Decode only what stands in the first 512 bytes and changes: hold,
- * attempts, crashes, warned, next_try.  Returns 0 or -1 (EBADMSG).
+ * attempts, crashes, warned, next_try; len >= ENVELOPE_STATE_END.  The rest
+ * of *e is left alone.  Returns 0 or -1 (EBADMSG).
  */
 int	envelope_decode_state(struct envelope *e, const char *text,
 	    size_t len);
 
-/* The fixed-width state line's place and text, to overwrite in place. */
-#define ENVELOPE_STATE_OFFSET 12
-#define ENVELOPE_STATE_LEN    68
+/*
+ * Two lines of fixed width at fixed places, each with its LF: the state,
+ * overwritten for as long as the message is queued; then what is known only
+ * once the message has streamed through (flags, length, checksum).
+ */
+#define ENVELOPE_STATE_OFFSET	12
+#define ENVELOPE_STATE_LEN	73
+#define ENVELOPE_STATE_END	(ENVELOPE_STATE_OFFSET + ENVELOPE_STATE_LEN)
+#define ENVELOPE_MESSAGE_OFFSET ENVELOPE_STATE_END
+#define ENVELOPE_MESSAGE_LEN	65
 void	envelope_state_text(const struct envelope *e,
 	    char text[ENVELOPE_STATE_LEN + 1]);
+void	envelope_message_text(const struct envelope *e,
+	    char text[ENVELOPE_MESSAGE_LEN + 1]);
+
+/*
+ * True if name has the form of a queue id: QUEUE_ID_LEN base-32 digits
+ * (0-9, A-V); a notice's has "x" and a recipient's number after it, a
+ * notice's about a notice both twice.
+ */
+bool	envelope_id_valid(const char *name);
 
 void	envelope_free(struct envelope *e);
 
-/* The message checksum: FNV-1a, 64 bits, over more bytes. */
+/* The message checksum: FNV-1a, 64 bits; sum is CHECKSUM_INIT at first. */
 #define CHECKSUM_INIT 0xcbf29ce484222325ULL
 uint64_t	checksum_update(uint64_t sum, const void *p, size_t len);
 
 /* Counts over the recipients. */
 size_t	envelope_count(const struct envelope *e, enum recipient_status s);
 bool	envelope_open(const struct envelope *e); /* any todo or uncertain */
+
+/*
+ * True if the sender wants to be told when this recipient fails (RFC 3461,
+ * 4.1: by default, or NOTIFY names FAILURE).
+ */
+bool	recipient_wants_notice(const struct recipient *r);
 
 #endif

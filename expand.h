@@ -11,9 +11,11 @@
 #include "conf.h"
 #include "envelope.h"
 
+struct recipient_slot;
+
 /*
  * A growing set of recipients for one envelope, without duplicates (a hash
- * over lower-cased domain and exact local part).
+ * over lower-cased domain and exact local part).  {0} is the empty set.
  */
 struct recipients {
 	struct recipient *list;
@@ -29,13 +31,18 @@ struct recipients {
  * user; '*' catches every bare name that has no alias, but only the name
  * that was given, not what an alias led to (as dma 0.14).
  * `orig` is remembered where an alias changed the address.
- * An alias that leads nowhere or is bad keeps the name itself, marked to fail
- * at delivery; it never stops the submission.
- * Returns 0, or -1 with *why: over RECIPIENTS_MAX.
+ * An alias that leads nowhere, too deep (ALIAS_DEPTH_MAX) or to no address
+ * keeps the name itself, a local user: where there is none of that name it
+ * fails at delivery and its sender is told.  It never stops the submission.
+ * Postmaster and MAILER-DAEMON without an alias are root (RFC 5321, 4.5.1).
+ * Of duplicates the first one's notify and orcpt count.  The null address is
+ * no recipient.  The list's strings belong to r; an envelope may take
+ * list and count over, and then sets both to 0 before recipients_free().
+ * Returns 0, or -1 with *why: over RECIPIENTS_MAX, or no address.
  */
-int	expand_add(struct recipients *r, const struct conf *c,
-	    const struct aliases *a, const struct addr *to, unsigned notify,
-	    const char *orcpt, const char **why);
-void	recipients_free(struct recipients *r);
+int expand_add(struct recipients *r, const struct conf *c,
+    const struct aliases *a, const struct addr *to, unsigned notify,
+    const char *orcpt, const char **why);
+void recipients_free(struct recipients *r);
 
 #endif

@@ -12,12 +12,25 @@
 #include "buf.h"
 
 enum header_name {
-	HEADER_OTHER, HEADER_BCC, HEADER_CC, HEADER_CONTENT_LENGTH,
-	HEADER_DATE, HEADER_FROM, HEADER_MESSAGE_ID, HEADER_RECEIVED,
-	HEADER_REPLY_TO, HEADER_RESENT_BCC, HEADER_RESENT_CC,
-	HEADER_RESENT_DATE, HEADER_RESENT_FROM, HEADER_RESENT_MESSAGE_ID,
-	HEADER_RESENT_SENDER, HEADER_RESENT_TO, HEADER_RETURN_PATH,
-	HEADER_SENDER, HEADER_TO
+	HEADER_OTHER,
+	HEADER_BCC,
+	HEADER_CC,
+	HEADER_CONTENT_LENGTH,
+	HEADER_DATE,
+	HEADER_FROM,
+	HEADER_MESSAGE_ID,
+	HEADER_RECEIVED,
+	HEADER_REPLY_TO,
+	HEADER_RESENT_BCC,
+	HEADER_RESENT_CC,
+	HEADER_RESENT_DATE,
+	HEADER_RESENT_FROM,
+	HEADER_RESENT_MESSAGE_ID,
+	HEADER_RESENT_SENDER,
+	HEADER_RESENT_TO,
+	HEADER_RETURN_PATH,
+	HEADER_SENDER,
+	HEADER_TO
 };
 
 /* One field in a header block; offsets into it, LF line ends. */
@@ -34,28 +47,26 @@ struct header_field {
  * the header.  Blanks before the colon are tolerated (RFC 5322, 4.5).
  */
 enum header_line { HEADER_LINE_FIELD, HEADER_LINE_MORE, HEADER_LINE_NONE };
-enum header_line	header_line(const char *line, size_t len,
-			    size_t *name_len);
+enum header_line header_line(const char *line, size_t len, size_t *name_len);
 
 /*
  * Find all fields of a block that holds only header lines with LF ends.
  * *fields is allocated, the caller's.  Returns the number of fields.
  */
-size_t	header_scan(const char *block, size_t len,
-	    struct header_field **fields);
+size_t header_scan(const char *block, size_t len, struct header_field **fields);
 
 /*
  * Append the field to out with each bare address in it qualified by
  * "@domain"; everything else byte for byte.  A field whose address list
  * does not parse is copied as it is.  Returns 0, or -1 (EMSGSIZE).
  */
-int	header_put_qualified(struct buf *out, const char *block,
-	    const struct header_field *f, const char *domain);
+int header_put_qualified(struct buf *out, const char *block,
+    const struct header_field *f, const char *domain);
 
 /*
  * Append a phrase for From: an atom sequence as it is, else quoted; text
  * with bytes from 0x80 up as encoded-words (RFC 2047, UTF-8).
  */
-int	header_put_phrase(struct buf *out, const char *name);
+int header_put_phrase(struct buf *out, const char *name);
 
 #endif

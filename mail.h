@@ -18,46 +18,56 @@
 /* Where a message comes from: a descriptor, read in large pieces. */
 struct mail_source {
 	int fd;
-	bool dot_ends;	 /* a line of one dot ends the message */
-	int64_t maxsize; /* bytes of the whole message as stored; 0: any */
-	/* Private to mail.c. */
+	bool dot_ends;     /* a line of one dot ends the message */
+	bool dots_doubled; /* with it: leading dots are doubled, as in SMTP */
+	int64_t maxsize;   /* bytes: header as read, body as stored; 0: any */
+	/*
+	 * After a lone dot (dot_seen) what was read beyond its line is
+	 * piece[piece_pos] up to piece[piece_len].
+	 */
 	char *piece;
 	size_t piece_len, piece_pos;
-	bool at_end, line_start, held_cr;
+	bool dot_seen;
+	/* Private to mail.c. */
+	bool at_end;
 	int64_t taken;
 };
 
 /* The header as read: LF line ends, leading From_ lines dropped. */
 struct mail_header {
-	struct buf text;  /* at most HEADER_MAX */
-	struct buf first; /* body text that the header's reading took */
+	struct buf text; /* at most HEADER_MAX */
 };
 
 /* What has to be known to repair a header. */
 struct mail_facts {
 	const struct conf *conf;
-	const struct addr *sender; /* reverse-path, maybe null */
-	const char *full_name;	   /* -F or the account's, or NULL */
-	const char *login;	   /* of the submitter, "uid=N" if none */
+	const struct addr *sender; /* reverse-path, maybe null; or NULL:
+				      the submitter's own address */
+	const char *full_name;     /* -F or the account's, or NULL */
+	const char *login;         /* of the submitter, "uid=N" if none */
 	uid_t uid;
-	const char *id;	  /* queue id */
-	int64_t now;	  /* seconds since the epoch */
+	const char *id; /* queue id */
+	int64_t now;    /* seconds since the epoch */
 };
 
 /*
- * Read the header from src.  0, or -1 with errno: EMSGSIZE header over
- * HEADER_MAX, EFBIG over maxsize, else that of read(2).
+ * Read the header from src: up to its first empty line, or to the first line
+ * that is neither field nor continuation, which stays in src for the body.
+ * NULs and CRs are dropped, and continuation lines that are blank.
+ * 0, or -1 with errno: EMSGSIZE header over HEADER_MAX, EFBIG over maxsize,
+ * else that of read(2).
  */
-int	mail_read_header(struct mail_source *src, struct mail_header *h);
+int mail_read_header(struct mail_source *src, struct mail_header *h);
 
 /*
  * The addresses of To, Cc and Bcc, or of Resent-To, -Cc and -Bcc where there
  * is any Resent- field, in order, through each() (0 to go on).
- * Returns 0, or -1 with *why (may name the field).
+ * Returns 0, or -1 with why a text that names the field, or empty where
+ * each() stopped it.
  */
-int	mail_header_recipients(const struct mail_header *h,
-	    int (*each)(void *arg, const struct addr *a), void *arg,
-	    char *why, size_t why_size);
+int mail_header_recipients(const struct mail_header *h,
+    int (*each)(void *arg, const struct addr *a), void *arg, char *why,
+    size_t why_size);
 
 /*
  * The header that is stored: a Received field, the fields as they came less
@@ -65,18 +75,20 @@ int	mail_header_recipients(const struct mail_header *h,
  * then what is missing of Date, Message-ID, From and To; and the empty line.
  * Returns 0, or -1 with EMSGSIZE.
  */
-int	mail_repair_header(const struct mail_header *h,
-	    const struct mail_facts *facts, struct buf *out);
+int mail_repair_header(const struct mail_header *h,
+    const struct mail_facts *facts, struct buf *out);
 
 /*
  * Copy the rest of src to the draft: CRLF and LF become LF, a lone CR stays,
- * the last line gets its LF.  0, or -1 with errno; *reading tells whether it
- * was src (read error, EFBIG over maxsize) or the spool that failed.
+ * the last line gets its LF.  CRs right before a CRLF belong to the line's
+ * end, so that no CR that is stored stands before an LF.
+ * 0, or -1 with errno; *reading tells whether it was src (read error, EFBIG
+ * over maxsize) or the spool that failed.
  */
-int	mail_copy_body(struct mail_source *src, const struct mail_header *h,
-	    struct spool_draft *d, bool *reading);
+int mail_copy_body(
+    struct mail_source *src, struct spool_draft *d, bool *reading);
 
-void	mail_source_free(struct mail_source *src);
-void	mail_header_free(struct mail_header *h);
+void mail_source_free(struct mail_source *src);
+void mail_header_free(struct mail_header *h);
 
 #endif

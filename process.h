@@ -47,10 +47,11 @@ int	process_drop_setid(void);
 void	process_detach(bool keep_stderr);
 
 /*
- * True if this process may start agents: set-id programs work (no
- * no_new_privs) and limits are enough for a message of size bytes
- * (DESIGN 2).  *why gets a constant text when not.
+ * True if this process may start agents: limits are enough for a message of
+ * size bytes and, where need_setid (agents are started by dma-become; a
+ * private instance of a user does without), set-id programs work: no
+ * no_new_privs.  *why gets a constant text when not, else NULL.
  */
-bool	process_may_deliver(off_t size, const char **why);
+bool	process_may_deliver(off_t size, bool need_setid, const char **why);
 
 #endif

@@ -16,22 +16,25 @@
  * dst of at least ROUTE_KEY_MAX + 1 bytes.
  */
 #define ROUTE_KEY_MAX (ADDR_DOMAIN_MAX + 8)
-void	route_key(const struct conf *c, const struct addr *to, char *dst);
+void route_key(const struct conf *c, const struct addr *to, char *dst);
 
 /*
  * Fill the hop for a key: `choice` counts from 0 through SMARTHOST's list
  * (only 0 elsewhere).  Everything in *h is the caller's, see hop_free().
- * Returns 0; -1 with errno ENOENT (no such choice) or that of CERTFILE,
- * which defers.
+ * Returns 0; -1 with *h zeroed and errno, all of which defer but ENOENT:
+ *	ENOENT	no such choice
+ *	EACCES	SMARTHOST names a user@ that auth.conf has no line for
+ *	EIO	CERTFILE cannot be read, or is over CERTFILE_MAX
+ *	EINVAL	not a key
  */
-int	route_hop(const struct conf *c, const char *key, size_t choice,
-	    struct hop *h);
+int route_hop(
+    const struct conf *c, const char *key, size_t choice, struct hop *h);
 
 /*
  * Decide as dma 0.14 does at submission: a local domain is cut off, which
  * leaves a bare name (a local user); under NULLCLIENT a bare or local
  * address becomes user@MAILNAME.  Returns 0, or -1 with *why.
  */
-int	route_localize(const struct conf *c, struct addr *a, const char **why);
+int route_localize(const struct conf *c, struct addr *a, const char **why);
 
 #endif

@@ -16,25 +16,30 @@ USER=		mail
 GROUP=		mail
 AGENTUSER=	nobody
 
-CC=		cc
-YACC=		bison -y
+YACC=		bison
 LEX=		flex
 INSTALL=	install
-CFLAGS=		-O2 -g
+CFLAGS?=	-O2 -g
 WARNFLAGS=	-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
 		-Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
 		-Wformat=2 -Wcast-qual -Wwrite-strings -Wvla -Wundef
 SSLLIBS=	-lssl -lcrypto
-RESOLVLIBS=	-lresolv
+LIBS=
 
+# Objects; those with a main() stand apart, so that tests link the others.
 FLOOR0=		util.o buf.o log.o process.o compat.o
-DMA_OBJS=	dma.o submit.o queue.o hops.o ctl.o mail.o expand.o route.o \
-		bounce.o job.o spool.o envelope.o addr.o header.o conf.o \
+DMA_OBJS=	options.o submit.o queue.o entries.o hops.o agents.o work.o \
+		deliver.o ctl.o \
+		mail.o mail_repair.o expand.o route.o \
+		bounce.o job.o spool.o spool_draft.o spool_journal.o \
+		spool_wake.o envelope.o addr.o addr_parse.o header.o conf.o \
 		aliases_parse.o aliases_scan.o $(FLOOR0)
-BECOME_OBJS=	become.o $(FLOOR0)
-SMTP_OBJS=	agent.o smtp.o auth.o job.o net.o crypto.o dns.o addr.o \
-		base64.o $(FLOOR0)
-LOCAL_OBJS=	local.o job.o addr.o $(FLOOR0)
+BECOME_OBJS=	$(FLOOR0)
+SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_command.o \
+		smtp_body.o smtp_io.o smtp_reply.o smtp_task.o auth.o job.o \
+		net.o crypto.o dns.o addr.o base64.o $(FLOOR0)
+LOCAL_OBJS=	job.o addr.o $(FLOOR0)
+MAINS=		dma.o become.o agent.o local.o
 PROGRAMS=	dma dma-become dma-smtp dma-local
 
 DEFS=		-D_GNU_SOURCE -DDMA_VERSION=\"$(VERSION)\" \
@@ -42,38 +47,59 @@ DEFS=		-D_GNU_SOURCE -DDMA_VERSION=\"$(VERSION)\" \
 		-DDMA_LIBEXECDIR=\"$(LIBEXEC)\" -DDMA_MAILDIR=\"$(MAILDIR)\" \
 		-DDMA_ALIASES=\"$(ALIASES)\" -DDMA_USER=\"$(USER)\" \
 		-DDMA_GROUP=\"$(GROUP)\" -DDMA_AGENTUSER=\"$(AGENTUSER)\"
+# What of HARDEN, HARDEN_LD and RESOLVLIBS works here, the wrappers ask.
+PROBE=		sh $(SRCDIR)/test/probe-flags
+# make WERROR=1: a warning is an error.
+WERRORFLAG=	$(WERROR:1=-Werror)
 ALL_CFLAGS=	$(WARNFLAGS) $(HARDEN) $(CFLAGS) $(WERRORFLAG)
-ALL_CPPFLAGS=	-I. -I$(SRCDIR) $(DEFS) $(CPPFLAGS)
+# No -I: sources find their headers beside them, and our limits.h must not
+# stand in for the system's.  Generated code and tests lie elsewhere.
+ALL_CPPFLAGS=	$(DEFS) $(CPPFLAGS)
 ALL_LDFLAGS=	$(HARDEN_LD) $(LDFLAGS)
 
 .SUFFIXES:
 .SUFFIXES: .c .o
-
-.c.o:
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -c -o $@ $<
+.PHONY: all clean
 
 all: $(PROGRAMS)
 
-dma: $(DMA_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(DMA_OBJS) $(LIBS)
-dma-become: $(BECOME_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(BECOME_OBJS) $(LIBS)
-dma-smtp: $(SMTP_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(SMTP_OBJS) $(SSLLIBS) \
-	    $(RESOLVLIBS) $(LIBS)
-dma-local: $(LOCAL_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(LOCAL_OBJS) $(LIBS)
+COMPILE=	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c
+.c.o:
+	$(COMPILE) -o $@ $<
+
+dma: dma.o $(DMA_OBJS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ dma.o $(DMA_OBJS) $(LIBS)
+dma-become: become.o $(BECOME_OBJS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ become.o $(BECOME_OBJS) \
+	    $(LIBS)
+dma-smtp: agent.o $(SMTP_OBJS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ agent.o $(SMTP_OBJS) \
+	    $(SSLLIBS) $(RESOLVLIBS) $(LIBS)
+dma-local: local.o $(LOCAL_OBJS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ local.o $(LOCAL_OBJS) $(LIBS)
+
+# Everything is compiled again when the compiler, a flag or a compiled-in path
+# is another, so that `make; make install PREFIX=/usr` installs no stale path.
+$(MAINS) $(DMA_OBJS) $(SMTP_OBJS): flags.stamp
+flags.stamp: FORCE
+	@flags='$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS)'; \
+	echo "$$flags" | cmp -s - $@ || echo "$$flags" >$@
+FORCE:
 
 # Generated code is exempt from the warnings.
-aliases_parse.c aliases_parse.h: $(SRCDIR)/aliases_parse.y
+aliases_parse.c: $(SRCDIR)/aliases_parse.y
 	$(YACC) -d -o aliases_parse.c $(SRCDIR)/aliases_parse.y
+aliases_parse.h: aliases_parse.c
 aliases_scan.c: $(SRCDIR)/aliases_scan.l aliases_parse.h
 	$(LEX) -o aliases_scan.c $(SRCDIR)/aliases_scan.l
 aliases_parse.o: aliases_parse.c
-	$(CC) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c -o $@ aliases_parse.c
+	$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c \
+	    -o $@ aliases_parse.c
 aliases_scan.o: aliases_scan.c
-	$(CC) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c -o $@ aliases_scan.c
+	$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c \
+	    -o $@ aliases_scan.c
 
 clean:
 	rm -f *.o *.d $(PROGRAMS) aliases_parse.c aliases_parse.h \
-	    aliases_scan.c
+	    aliases_scan.c flags.stamp .probed-* libdma-test.a
+	rm -rf unit build

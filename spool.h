@@ -19,15 +19,17 @@
 
 struct spool {
 	int dirfd;
-	uid_t uid; /* the effective uid: whose messages we make */
-	bool all;  /* root's run: serves the whole queue */
+	uid_t uid;   /* the effective uid: whose messages we make */
+	bool all;    /* root's run: serves the whole queue; the caller sets it */
+	mode_t mode; /* of files: 0660, a private instance's 0600 */
 };
 
 /*
  * Open the directory.  A private instance's belongs to the effective uid
- * with mode 0700; the system's to root, has the spool group and gives
- * others nothing.  Returns 0, or -1 with errno and *why a constant text:
- * ENOENT, ENOTDIR, EACCES, EPERM (wrong owner or mode).
+ * with mode 0700; the system's to root, has the spool group (the effective
+ * gid, unless we are root) and gives others nothing.  Call it as the user
+ * whose messages are to be made.  Returns 0, or -1 with errno and *why a
+ * constant text: ENOENT, ENOTDIR, EACCES, EPERM (wrong owner or mode).
  */
 int	spool_open(struct spool *s, const char *dir, bool private_instance,
 	    const char **why);
@@ -44,12 +46,13 @@ bool	spool_has_room(const struct spool *s, unsigned percent, off_t size);
 struct spool_draft {
 	struct envelope *env; /* borrowed */
 	int fd;
-	char *buffer;
+	char *buffer;	  /* not yet written; at first the envelope */
 	size_t used;
-	uint64_t length, checksum;
+	uint64_t written; /* bytes in the file */
+	int error;	  /* errno of a failed write: no commit any more */
+	uint64_t length, checksum; /* of the message */
 	unsigned flags;
 	size_t line;	/* bytes of the line under way */
-	bool cr;	/* the last byte was a CR */
 	char name[QUEUE_ID_MAX + 8];
 };
 
@@ -57,16 +60,19 @@ struct spool_draft {
 int	spool_new_id(uid_t uid, char *id);
 
 /*
- * Create tmp.<id>, locked, and write the envelope with blanks for what is
- * not known yet.  env->id is chosen here unless it is set (a notice's).
- * Returns 0, or -1 with errno (EEXIST: that id is queued or was begun).
+ * Create tmp.<id>, locked, and begin it with the envelope, blank where it is
+ * not known yet.  env->id is chosen here unless it is set (a notice's); env
+ * must not change until the commit, which sets flags, length and checksum.
+ * Returns 0, or -1 with errno, nothing to abandon: EEXIST that id is queued,
+ * EWOULDBLOCK somebody is writing it, EINVAL see envelope_encode().
  */
 int	spool_create(struct spool *s, struct envelope *env,
 	    struct spool_draft *d);
 
 /*
- * Append message text, LF line ends, finding its flags on the way.
- * Returns 0 or -1 with errno (ENOSPC, EDQUOT, EFBIG, EIO ...).
+ * Append message text, LF line ends (so that every CR is a lone one), finding
+ * its flags on the way.  Returns 0 or -1 with errno (ENOSPC, EDQUOT, EFBIG,
+ * EIO ...); after -1 abandon it.
  */
 int	spool_append(struct spool_draft *d, const void *p, size_t len);
 
@@ -79,7 +85,7 @@ int	spool_append(struct spool_draft *d, const void *p, size_t len);
  */
 int	spool_commit(struct spool *s, struct spool_draft *d);
 
-/* Remove a draft; errno kept. */
+/* Remove a draft, if it is not over yet; errno kept. */
 void	spool_abandon(struct spool *s, struct spool_draft *d);
 
 /* ---- The queue ---- */
@@ -120,17 +126,24 @@ struct spool_file {
  *	EWOULDBLOCK somebody else has it
  *	EPERM	    not ours: another owner (and not s->all)
  *	EBADMSG	    does not decode; with lock it now is bad.<id>
+ * After -1 *f is as after spool_file_close().
  */
 int	spool_file_open(const struct spool *s, const char *id, bool lock,
 	    struct spool_file *f);
 void	spool_file_close(struct spool_file *f);	/* unlocks; {fd -1} */
 
-/* Read only the changing state of the first 512 bytes.  0 or -1, errno. */
+/*
+ * Read only the changing state of the first 512 bytes, into *state, the rest
+ * of which is left alone.  0 or -1 with errno as spool_file_open().
+ */
 int	spool_peek(const struct spool *s, const char *id,
 	    struct envelope *state, uid_t *owner);
 
 /* A second descriptor of the same file, O_RDONLY, for an agent; or -1. */
 int	spool_file_reopen(const struct spool *s, const struct spool_file *f);
+
+/* True if somebody holds the lock of a file that was opened without it. */
+bool	spool_file_busy(const struct spool_file *f);
 
 /*
  * Compare the message with its recorded length and checksum, before it is
@@ -152,7 +165,10 @@ int	spool_file_write_state(struct spool_file *f);
 
 int	spool_file_sync(struct spool_file *f);	/* fdatasync */
 
-/* Remove a message all of whose recipients are settled.  0 or -1. */
+/*
+ * Remove a message all of whose recipients are settled.  0 or -1; EBUSY: one
+ * is to do, uncertain, or failed and its sender not told.
+ */
 int	spool_file_remove(const struct spool *s, struct spool_file *f);
 
 /* Rename to dead.<id>: a notice that cannot be delivered.  0 or -1. */
@@ -162,8 +178,9 @@ int	spool_file_park(const struct spool *s, struct spool_file *f);
 int	spool_sync(const struct spool *s);
 
 /*
- * The journal: one line an event, for people.  A failed or full journal is
- * no error.  recipient is an index; text is made printable.
+ * The journal: one line an event, for people.  A failed write is no error; a
+ * full journal is begun afresh.  recipient is an index; text is made
+ * printable.
  */
 void	spool_journal_add(struct spool_file *f, size_t recipient,
 	    int64_t when, const char *dsn, const char *relay,
@@ -180,7 +197,14 @@ struct journal_entry {
 void	spool_journal_last(const struct spool_file *f,
 	    struct journal_entry *entries, size_t n);
 
-/* Remove tmp.* files that are old and unlocked. */
+/*
+ * Remove one draft that nobody holds and that is at least `age` seconds old;
+ * true if it is gone.
+ */
+bool	spool_remove_stale(const struct spool *s, const char *name,
+	    int64_t age);
+
+/* Remove tmp.* files that are old and unlocked; ours, or where s->all any. */
 void	spool_sweep(const struct spool *s);
 
 /* ---- run.<uid>, wake.<uid>, slot.<n> ---- */
@@ -200,6 +224,7 @@ int	spool_lock_slot(const struct spool *s, unsigned n);
  * spool_wake_read: next record's id; 1 got one, 0 none left, -1 error; a
  * record that is no id is skipped.  *overrun: the pipe was full, scan again.
  */
+#define WAKE_RECORD_LEN 64 /* bytes; divides PIPE_BUF and a page */
 int	spool_wake_open(const struct spool *s);
 int	spool_wake_write(const struct spool *s, const char *id);
 int	spool_wake_read(int fd, char *id, bool *overrun);

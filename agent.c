@@ -1,0 +1,399 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * agent.c - main of dma-smtp: jobs in, sessions with one next hop, results out.
+ *
+ * Runs in:   dma-smtp, as AGENTUSER (in a private instance the user).
+ * Trusts:    the runner at JOB_FD. Distrusts: the network.
+ * Promises:  a result is sent before anything else is read or waited for; a
+ *            job is answered with DONE, or the whole hop with HOP_FAILED.
+ */
+#include "job.h"
+
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "process.h"
+#include "smtp.h"
+#include "targets.h"
+#include "util.h"
+
+struct agent {
+	struct hop hop;
+	struct targets targets;
+	struct smtp_callbacks cb;
+	struct smtp_session *session; /* with target number `current` */
+	size_t current;
+	struct smtp_task *in_hand; /* the next task, taken early */
+	bool ended;                /* the runner closed its end */
+	struct buf out;
+	char *packet; /* RECORD_MAX bytes */
+};
+
+/* One task's way through the addresses, from the one in use round to it. */
+struct pass {
+	size_t first, tried;
+	bool failed;
+	struct smtp_failure worst;
+};
+
+/* ---- Records ---- */
+
+/* Send what is in a->out.  Without a runner there is nothing to live for. */
+static void
+send_record(struct agent *a, int put)
+{
+	struct pollfd p = {.fd = JOB_FD, .events = POLLOUT};
+
+	if (put == -1)
+		die(EX_SOFTWARE, "a record is too large");
+	while (job_send(JOB_FD, a->out.data, a->out.len, -1) == -1) {
+		if (errno != EAGAIN && errno != ENOBUFS)
+			die(EX_UNAVAILABLE, "the queue runner is gone");
+		(void)poll(&p, 1, RUN_POLL_MAX_MS);
+	}
+	buf_reset(&a->out);
+}
+
+static void
+on_result(
+    void *arg, const struct job *j, size_t recipient, const struct outcome *o)
+{
+	struct agent *a = arg;
+
+	send_record(a, job_put_result(&a->out, j->number,
+			   j->recipients[recipient].number, o));
+}
+
+static void
+on_greeted(void *arg)
+{
+	struct agent *a = arg;
+
+	send_record(a, job_put_signal(&a->out, RECORD_GREETED));
+}
+
+static void
+on_trace(void *arg, char side, const char *text)
+{
+	struct agent *a = arg;
+	char line[SMTP_LINE_MAX + 8];
+
+	(void)snprintf(line, sizeof(line), "%c: %s", side, text);
+	send_record(a, job_put_trace(&a->out, line));
+}
+
+/* One packet of the wanted type, or 0 at the end of file. */
+static size_t
+receive(struct agent *a, enum record_type type, int *fd)
+{
+	ssize_t n = job_recv(JOB_FD, a->packet, RECORD_MAX, fd);
+
+	if (n == 0 || (n == -1 && errno == ECONNRESET))
+		return 0;
+	if (n == -1)
+		die(EX_OSERR, "cannot receive a job: %s", strerror(errno));
+	if (job_record_type(a->packet, (size_t)n) != type)
+		die(EX_PROTOCOL, "the runner sent something unexpected");
+	return (size_t)n;
+}
+
+static struct smtp_task *
+receive_task(struct agent *a)
+{
+	struct job job;
+	int fd = -1;
+	size_t n = receive(a, RECORD_JOB, &fd);
+
+	if (n == 0) {
+		a->ended = true;
+		return NULL;
+	}
+	if (fd == -1 || job_get_job(&job, a->packet, n) == -1)
+		die(EX_PROTOCOL, "the runner sent a job that makes no sense");
+	job.fd = fd;
+	return smtp_task_new(&job);
+}
+
+/* The next task if it has come already. */
+static struct smtp_task *
+on_next(void *arg)
+{
+	struct agent *a = arg;
+	struct pollfd p = {.fd = JOB_FD, .events = POLLIN};
+
+	if (a->in_hand == NULL && !a->ended && poll(&p, 1, 0) == 1)
+		a->in_hand = receive_task(a);
+	return a->in_hand;
+}
+
+static void
+drop_session(struct agent *a)
+{
+	smtp_close(a->session);
+	a->session = NULL;
+}
+
+/* Wait for a task, and watch the idle connection meanwhile. */
+static struct smtp_task *
+wait_for_task(struct agent *a)
+{
+	struct smtp_task *t = a->in_hand;
+
+	a->in_hand = NULL;
+	while (t == NULL && !a->ended) {
+		struct pollfd p[2] = {{.fd = JOB_FD, .events = POLLIN},
+		    {.fd = -1, .events = POLLIN}};
+		if (a->session != NULL)
+			p[1].fd = smtp_fd(a->session);
+		if (poll(p, 2, -1) == -1)
+			continue; /* EINTR */
+		if (p[0].revents != 0)
+			t = receive_task(a);
+		else if (a->session != NULL && smtp_idle_ended(a->session))
+			drop_session(a);
+	}
+	return t;
+}
+
+/* ---- Addresses ---- */
+
+static const struct smtp_target *
+pass_target(struct agent *a, const struct pass *p, size_t *index)
+{
+	const struct smtp_target *t;
+
+	if (p->tried >= MX_ADDRESSES_MAX)
+		return NULL;
+	*index = p->first + p->tried;
+	t = targets_get(&a->targets, *index);
+	/* Behind the last come those before the first of this pass. */
+	if (t == NULL && p->tried < a->targets.count) {
+		*index -= a->targets.count;
+		t = targets_get(&a->targets, *index);
+	}
+	return t;
+}
+
+/* Of several reasons the runner is told the one that matters most to it. */
+static int
+failure_weight(enum hop_failure kind)
+{
+	switch (kind) {
+	case HOP_AUTH:
+		return 4;
+	case HOP_BUSY:
+		return 3;
+	case HOP_REFUSED:
+		return 2;
+	case HOP_UNREACHABLE:
+		return 1;
+	case HOP_NO_NETWORK:
+		break;
+	}
+	return 0;
+}
+
+static void
+note_failure(struct pass *p, const struct smtp_failure *f)
+{
+	if (!p->failed ||
+	    failure_weight(f->kind) >= failure_weight(p->worst.kind))
+		p->worst = *f;
+	p->failed = true;
+}
+
+/* Open a session with the first address of the pass that lets us. */
+static bool
+connect_next(struct agent *a, struct smtp_task *t, struct pass *p)
+{
+	const struct smtp_target *target;
+	struct smtp_failure f;
+	size_t index;
+
+	while (now_ms() < t->deadline &&
+	       (target = pass_target(a, p, &index)) != NULL) {
+		memset(&f, 0, sizeof(f));
+		a->session =
+		    smtp_open(&a->hop, target, &a->cb, t->deadline, &f);
+		if (a->session != NULL) {
+			a->current = index;
+			return true;
+		}
+		note_failure(p, &f);
+		if (f.stop)
+			return false;
+		p->tried++;
+	}
+	return false;
+}
+
+/* True if sockets are forbidden to us, rather than the network down. */
+static bool
+is_network_denied(void)
+{
+	const int families[] = {AF_INET, AF_INET6};
+	size_t i;
+	int fd;
+
+	for (i = 0; i < ARRAY_LEN(families); i++) {
+		fd = socket(families[i], SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		if (fd >= 0)
+			(void)close(fd);
+		if (fd >= 0 || (errno != EACCES && errno != EPERM &&
+				   errno != EAFNOSUPPORT))
+			return false;
+	}
+	return true;
+}
+
+/* No address was found for now, or the task's time was over. */
+static void
+explain_no_address(struct agent *a, struct pass *p)
+{
+	p->worst.kind = HOP_UNREACHABLE;
+	p->worst.outcome = a->targets.why;
+	if (p->worst.outcome.text[0] == '\0')
+		outcome_set(&p->worst.outcome, OUTCOME_DEFER, "4.4.1",
+		    "%s: no answer in time", a->hop.host);
+	if (is_network_denied())
+		p->worst.kind = HOP_NO_NETWORK;
+}
+
+static void
+leave(struct agent *a)
+{
+	drop_session(a);
+	hop_free(&a->hop);
+	exit(EX_OK);
+}
+
+/* The hop as a whole: tell the runner and end. */
+static void
+fail_hop(struct agent *a, struct pass *p)
+{
+	if (!p->failed)
+		explain_no_address(a, p);
+	send_record(
+	    a, job_put_hop_failed(&a->out, p->worst.kind, &p->worst.outcome));
+	leave(a);
+}
+
+/* What a certain answer of the DNS means for this job. */
+static void
+fail_task(struct agent *a, struct smtp_task *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->job.nrecipients; i++)
+		smtp_task_note(t, i, &a->targets.why);
+	smtp_task_finish(t, &a->cb);
+}
+
+/* No address is left for the task. */
+static void
+give_up(struct agent *a, struct smtp_task *t, struct pass *p)
+{
+	if (a->targets.count == 0 && a->targets.why.class == OUTCOME_FAIL)
+		fail_task(a, t);
+	else if (t->heard && !p->worst.stop)
+		smtp_task_finish(t, &a->cb);
+	else
+		fail_hop(a, p);
+	a->current = 0;
+}
+
+/* ---- One task ---- */
+
+/* The server will not have it.  Is another one to be asked? */
+static void
+go_on_elsewhere(struct agent *a, struct smtp_task *t, struct pass *p)
+{
+	size_t index;
+
+	p->tried++;
+	/* A session that works for other mail is not closed for nothing. */
+	if (smtp_usable(a->session) && pass_target(a, p, &index) == NULL)
+		smtp_task_finish(t, &a->cb);
+	else
+		drop_session(a);
+}
+
+static void
+deliver(struct agent *a, struct smtp_task *t)
+{
+	struct pass p = {.first = a->current};
+
+	smtp_task_start(t, &a->hop);
+	while (smtp_task_open(t)) {
+		if (a->session == NULL && !connect_next(a, t, &p)) {
+			give_up(a, t, &p);
+			break;
+		}
+		switch (smtp_send(a->session, t)) {
+		case SMTP_SETTLED:
+			break;
+		case SMTP_RECONNECT:
+			drop_session(a);
+			break;
+		case SMTP_NEXT:
+			go_on_elsewhere(a, t, &p);
+			break;
+		}
+	}
+	send_record(a, job_put_done(&a->out, t->job.number));
+	if (a->session != NULL && !smtp_usable(a->session))
+		drop_session(a);
+}
+
+static void
+receive_hop(struct agent *a)
+{
+	int fd = -1;
+	size_t n = receive(a, RECORD_HOP, &fd);
+
+	if (fd != -1)
+		(void)close(fd);
+	if (n == 0)
+		exit(EX_OK); /* the runner needs us no more */
+	if (job_get_hop(&a->hop, a->packet, n) == -1)
+		die(EX_PROTOCOL, "the runner sent a hop that makes no sense");
+	/* The credential lives in a->hop alone. */
+	compat_explicit_bzero(a->packet, n);
+	targets_init(&a->targets, &a->hop);
+	if (a->hop.trace)
+		a->cb.trace = on_trace;
+}
+
+int
+main(void)
+{
+	struct agent *a;
+	struct smtp_task *t;
+
+	process_enter(JOB_FD + 1, NULL);
+	util_set_name("dma-smtp");
+	a = xcalloc(1, sizeof(*a));
+	a->packet = xmalloc(RECORD_MAX);
+	a->cb.arg = a;
+	a->cb.result = on_result;
+	a->cb.next = on_next;
+	a->cb.greeted = on_greeted;
+	if (job_put_signal(&a->out, RECORD_READY) == -1 ||
+	    job_send(JOB_FD, a->out.data, a->out.len, -1) == -1)
+		die(EX_USAGE, "dma starts this program; it is not for people");
+	buf_reset(&a->out);
+	receive_hop(a);
+	while ((t = wait_for_task(a)) != NULL) {
+		deliver(a, t);
+		smtp_task_free(t);
+	}
+	leave(a);
+}

@@ -1,0 +1,450 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * agents.c - agent processes: started, heard, let go, reaped.
+ *
+ * Runs in:   dma, as the runner.
+ * Distrusts: agents: one that breaks the protocol is not heard again.
+ * Promises:  never waits for an agent; one that dies spoils no message but
+ *            the one it worked on.
+ */
+#include "runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "util.h"
+
+#define LINGER_MS       250  /* an idle connection waits for more mail */
+#define REAP_MS         10   /* between looks at a process that is ending */
+#define REAP_MAX_MS     5000 /* then it counts as crashed */
+#define SLOTS_AGAIN_MS  100
+#define SOCKET_BUFFER   (512 * 1024)
+#define RECORDS_AT_ONCE 64
+
+/* ---- Starting ---- */
+
+/* A further agent needs one of the machine's slots; a runner's first none. */
+static int
+take_slot(struct runner *r, int *slot)
+{
+	*slot = -1;
+	if (r->nagents == 0)
+		return 0;
+	if (now_ms() < r->slots_again)
+		return -1;
+	for (unsigned n = 1; n <= r->in->conf->agents; n++)
+		if ((*slot = spool_lock_slot(&r->in->spool, n)) >= 0)
+			return 0;
+	r->slots_again = now_ms() + SLOTS_AGAIN_MS;
+	return -1;
+}
+
+/*
+ * Who is executed: the door dma-become; in a private instance the agent
+ * itself.
+ */
+static void
+make_argv(const struct runner *r, const struct next_hop *h, char *path,
+    size_t size, const char *argv[5])
+{
+	const struct instance *in = r->in;
+	bool local = h->hop.kind == HOP_LOCAL;
+	size_t n = 0;
+
+	argv[n++] = !in->private_instance ? "dma-become"
+		    : local               ? "dma-local"
+					  : "dma-smtp";
+	(void)snprintf(path, size, "%s/%s", in->libexecdir, argv[0]);
+	if (!in->private_instance)
+		argv[n++] = local ? "local" : "smtp";
+	if (local)
+		argv[n++] = h->hop.host;
+	if (local && in->private_instance)
+		argv[n++] = in->conf->mailbox;
+	argv[n] = NULL;
+}
+
+/*
+ * Root's private instance: what talks to the network is not root there
+ * either.
+ */
+static int
+spawn_as_agent_user(const char *path, char **args, int sock, pid_t *pid)
+{
+	const struct passwd *pw = getpwnam(DMA_AGENTUSER);
+	char *env[] = {NULL};
+
+	if (pw == NULL)
+		return ENOENT;
+	*pid = fork();
+	if (*pid < 0)
+		return errno;
+	if (*pid > 0)
+		return 0;
+	if (dup2(sock, JOB_FD) == JOB_FD &&
+	    process_become(pw->pw_uid, pw->pw_gid) == 0) {
+		compat_closefrom(JOB_FD + 1);
+		(void)execve(path, args, env);
+	}
+	_exit(BECOME_SYSTEM);
+}
+
+static int
+spawn_agent(
+    const struct runner *r, const struct next_hop *h, int sock, pid_t *pid)
+{
+	char path[PATH_MAX];
+	const char *argv[5] = {NULL};
+	char *args[5], *env[] = {NULL};
+	posix_spawn_file_actions_t actions;
+	int error;
+
+	make_argv(r, h, path, sizeof(path), argv);
+	memcpy(args, argv, sizeof(args)); /* exec writes none of it */
+	if (r->in->private_instance && r->in->caller == 0 &&
+	    h->hop.kind != HOP_LOCAL)
+		return spawn_as_agent_user(path, args, sock, pid);
+	if ((error = posix_spawn_file_actions_init(&actions)) != 0)
+		return error;
+	/* Everything else that we hold is close-on-exec. */
+	error = posix_spawn_file_actions_adddup2(&actions, sock, JOB_FD);
+	if (error == 0)
+		error = posix_spawn(pid, path, &actions, NULL, args, env);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return error;
+}
+
+/* A private instance delivers to its own user's mailbox alone. */
+static bool
+may_deliver_locally(const struct runner *r, const struct next_hop *h)
+{
+	const struct passwd *pw;
+
+	if (!r->in->private_instance || h->hop.kind != HOP_LOCAL)
+		return true;
+	pw = getpwuid(r->in->caller);
+	return pw != NULL && strcmp(pw->pw_name, h->hop.host) == 0;
+}
+
+static int
+resolve_hop(struct runner *r, struct next_hop *h)
+{
+	struct outcome o = {0};
+
+	if (h->resolved)
+		return 0;
+	hop_free(&h->hop);
+	if (route_hop(r->in->conf, h->key, h->choice, &h->hop) != 0) {
+		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
+		    "no usable configuration for this next hop: %s",
+		    errno == EACCES ? "no credential for the user that "
+				      "SMARTHOST names"
+				    : strerror(errno));
+		hops_fail(h, &o, RUN_POLL_MAX_MS);
+		return -1;
+	}
+	h->hop.trace = r->verbose;
+	h->resolved = true;
+	if (may_deliver_locally(r, h))
+		return 0;
+	outcome_set(&o, OUTCOME_FAIL, "5.1.1",
+	    "unknown user: a private instance delivers to its own user only");
+	hops_fail(h, &o, 0);
+	return -1;
+}
+
+static struct agent *
+new_agent(struct runner *r, struct next_hop *h, pid_t pid, int sock, int slot)
+{
+	struct agent *a = xcalloc(1, sizeof(*a)), **at = &r->agents;
+
+	a->pid = pid;
+	a->sock = sock;
+	a->slot = slot;
+	a->hop = h;
+	a->choice = h->choice;
+	while (*at != NULL)
+		at = &(*at)->next;
+	*at = a;
+	r->nagents++;
+	h->agents++;
+	return a;
+}
+
+int
+agents_start(struct runner *r, struct next_hop *h)
+{
+	int pair[2], slot, error, size = SOCKET_BUFFER;
+	struct outcome o = {0};
+	pid_t pid = -1;
+
+	if (resolve_hop(r, h) != 0 || take_slot(r, &slot) != 0)
+		return -1;
+	error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)
+		    ? errno
+		    : 0;
+	if (error == 0) {
+		(void)setsockopt(
+		    pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+		error = fcntl(pair[0], F_SETFL, O_NONBLOCK) != 0
+			    ? errno
+			    : spawn_agent(r, h, pair[1], &pid);
+		(void)close(pair[1]);
+		if (error == 0) {
+			(void)new_agent(r, h, pid, pair[0], slot);
+			return 0;
+		}
+		(void)close(pair[0]);
+	}
+	if (slot >= 0)
+		(void)close(slot);
+	if (h->agents > 0)
+		return -1; /* those that work go on */
+	outcome_set(&o, OUTCOME_DEFER, "4.3.0",
+	    "cannot start a delivery agent in %s: %s", r->in->libexecdir,
+	    strerror(error));
+	log_event(LOG_QUEUE, LOG_ERR, "%s", o.text);
+	hops_fail(h, &o, RUN_POLL_MAX_MS);
+	return -1;
+}
+
+/* ---- The end of an agent ---- */
+
+static void
+free_agent(struct runner *r, struct agent *a)
+{
+	struct agent **at = &r->agents;
+
+	while (*at != a)
+		at = &(*at)->next;
+	*at = a->next;
+	r->nagents--;
+	a->hop->agents--;
+	if (a->greeted)
+		a->hop->greeted--;
+	if (a->rest != NULL)
+		hops_put_back(a->hop, a->rest);
+	if (a->sock >= 0)
+		(void)close(a->sock);
+	if (a->slot >= 0)
+		(void)close(a->slot);
+	free(a);
+}
+
+/* It died with jobs in hand: the first one is suspected, the others not. */
+static void
+agent_crashed(struct runner *r, struct agent *a, int status)
+{
+	struct outcome o = {0};
+	struct message *m;
+
+	if (a->nwork == 0)
+		return;
+	m = a->work[0].message;
+	m->file.env.crashes++;
+	if (WIFSIGNALED(status))
+		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
+		    "the delivery agent was ended by signal %d",
+		    WTERMSIG(status));
+	else
+		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
+		    "the delivery agent ended with status %d",
+		    WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+	log_event(LOG_QUEUE, LOG_CRIT, "%s: %s", m->entry->id, o.text);
+	work_defer(r, a, &a->work[0], &o);
+	work_end(r, a, &a->work[0]);
+	while (a->nwork > 0)
+		work_return(r, a, &a->work[0]);
+}
+
+/* It ended before it was ready: the door's status says why. */
+static void
+agent_refused(struct runner *r, struct agent *a, int status)
+{
+	struct outcome o = {0};
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+
+	if (code == BECOME_NO_USER && hops_is_local(a->hop)) {
+		outcome_set(&o, OUTCOME_FAIL, "5.1.1", "unknown user: \"%s\"",
+		    strchr(a->hop->key, ':') + 1);
+		hops_fail(a->hop, &o, 0);
+		return;
+	}
+	if (code == BECOME_LIMITS) {
+		log_event(LOG_QUEUE, LOG_WARNING,
+		    "resource limits are too "
+		    "small to deliver; left to the system's run");
+		r->stop = true;
+		return;
+	}
+	if (code == BECOME_LOCKED)
+		outcome_set(&o, OUTCOME_DEFER, "4.2.0",
+		    "the mailbox is locked or cannot be used");
+	else
+		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
+		    "the delivery agent did not start (status %d)", code);
+	log_event(
+	    work_ident(a), LOG_ERR, "next hop %s: %s", a->hop->key, o.text);
+	hops_fail(a->hop, &o, RUN_POLL_MAX_MS);
+}
+
+/*
+ * End of file or a broken protocol: nothing more is heard.  The process may
+ * still be ending, or may never end; we do not wait for it.
+ */
+static void
+agent_ended(struct agent *a)
+{
+	(void)close(a->sock);
+	a->sock = -1;
+	a->ended_at = now_ms();
+}
+
+static void
+reap_agent(struct runner *r, struct agent *a)
+{
+	int status = 0;
+	pid_t pid = waitpid(a->pid, &status, WNOHANG);
+
+	if (pid == 0 && now_ms() - a->ended_at < REAP_MAX_MS)
+		return;
+	if (pid <= 0)
+		status = 0;
+	if (!a->ready && !a->closing)
+		agent_refused(r, a, status);
+	else
+		agent_crashed(r, a, status);
+	free_agent(r, a);
+	r->progress = true;
+}
+
+/* ---- Polling ---- */
+
+size_t
+agents_poll(struct runner *r, struct pollfd *fds, size_t max)
+{
+	size_t n = 0;
+
+	for (struct agent *a = r->agents; a != NULL && n < max; a = a->next) {
+		fds[n].fd = a->sock; /* -1 is ignored by poll(2) */
+		fds[n].events = POLLIN;
+		fds[n++].revents = 0;
+	}
+	return n;
+}
+
+static void
+hear_agent(struct runner *r, struct agent *a)
+{
+	for (int i = 0; i < RECORDS_AT_ONCE && a->sock >= 0; i++) {
+		struct agent_record rec;
+		int fd, bad;
+		ssize_t n = job_recv(a->sock, r->record, RECORD_MAX, &fd);
+
+		if (fd >= 0)
+			(void)close(fd);
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+		if (n <= 0 || job_get_agent(&rec, r->record, (size_t)n) != 0) {
+			agent_ended(a);
+			return;
+		}
+		bad = work_take_record(r, a, &rec);
+		agent_record_free(&rec);
+		if (bad != 0) {
+			log_event(LOG_QUEUE, LOG_CRIT,
+			    "a delivery agent broke the protocol");
+			agent_ended(a);
+		}
+	}
+}
+
+void
+agents_handle(struct runner *r, const struct pollfd *fds, size_t n)
+{
+	struct agent *a = r->agents;
+
+	for (size_t i = 0; i < n && a != NULL; i++, a = a->next)
+		a->readable = fds[i].revents != 0;
+	for (a = r->agents; a != NULL; a = a->next)
+		if (a->readable && a->sock >= 0) {
+			a->readable = false;
+			hear_agent(r, a);
+		}
+}
+
+static bool
+may_go(const struct runner *r, const struct agent *a)
+{
+	if (!a->ready || a->nwork > 0 || a->ended_at != 0)
+		return false;
+	if (a->closing)
+		return true;
+	if (a->rest != NULL || (a->hop->first != NULL && !r->stop))
+		return false;
+	return r->flush || r->stop || now_ms() - a->idle_since >= LINGER_MS;
+}
+
+void
+agents_tidy(struct runner *r)
+{
+	struct agent *next;
+
+	for (struct agent *a = r->agents; a != NULL; a = next) {
+		next = a->next;
+		if (a->ended_at != 0) {
+			reap_agent(r, a);
+		} else if (may_go(r, a)) {
+			/* End of file tells it to say QUIT and exit. */
+			a->closing = true;
+			agent_ended(a);
+		}
+	}
+}
+
+int64_t
+agents_timeout(const struct runner *r)
+{
+	int64_t timeout = -1, now = now_ms();
+
+	for (const struct agent *a = r->agents; a != NULL; a = a->next) {
+		int64_t t = -1;
+
+		if (a->ended_at != 0)
+			t = REAP_MS;
+		else if (a->ready && a->nwork == 0)
+			t = a->idle_since + LINGER_MS - now;
+		if (t >= 0 && (timeout < 0 || t < timeout))
+			timeout = t;
+	}
+	return timeout;
+}
+
+bool
+agents_busy(const struct runner *r)
+{
+	for (const struct agent *a = r->agents; a != NULL; a = a->next)
+		if (!a->closing && (!a->ready || a->nwork > 0))
+			return true;
+	return false;
+}
+
+void
+agents_close_all(struct runner *r)
+{
+	while (r->agents != NULL)
+		free_agent(r, r->agents);
+}

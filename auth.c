@@ -1,0 +1,206 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * auth.c - the words of AUTH PLAIN, LOGIN and CRAM-MD5 (RFC 4954, 4616, 2195).
+ *
+ * Runs in:   dma-smtp. No files, no globals.
+ * Trusts:    the credential in its job. Distrusts: every challenge.
+ * Promises:  says each word once and in order, and no plaintext word but in
+ *            PLAIN and LOGIN; what it allocates for a secret is overwritten.
+ */
+#include "auth.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base64.h"
+#include "crypto.h"
+#include "limits.h"
+#include "util.h"
+
+/* RFC 5321, 4.5.3.1.4: a command line, its CRLF included. */
+#define AUTH_COMMAND_MAX 512
+
+static const struct {
+	unsigned mechanism;
+	const char *name;
+} mechanisms[] = {
+    /* strongest first */
+    {AUTH_CRAM_MD5, "CRAM-MD5"},
+    {AUTH_PLAIN, "PLAIN"},
+    {AUTH_LOGIN, "LOGIN"},
+};
+
+static unsigned
+mechanism_bit(const char *word, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(mechanisms); i++)
+		if (strlen(mechanisms[i].name) == len &&
+		    ascii_strncasecmp(mechanisms[i].name, word, len) == 0)
+			return mechanisms[i].mechanism;
+	return 0;
+}
+
+unsigned
+auth_parse_mechanisms(const char *names)
+{
+	unsigned bits = 0;
+	size_t len;
+
+	for (;;) {
+		names += strspn(names, " \t=");
+		len = strcspn(names, " \t=");
+		if (len == 0)
+			return bits;
+		bits |= mechanism_bit(names, len);
+		names += len;
+	}
+}
+
+unsigned
+auth_choose(unsigned offered)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(mechanisms); i++)
+		if ((offered & mechanisms[i].mechanism) != 0)
+			return mechanisms[i].mechanism;
+	return 0;
+}
+
+const char *
+auth_name(unsigned mechanism)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(mechanisms); i++)
+		if (mechanisms[i].mechanism == mechanism)
+			return mechanisms[i].name;
+	return "none";
+}
+
+/* Append base64 of len bytes. */
+static int
+put_base64(struct buf *out, const void *p, size_t len)
+{
+	size_t cap = BASE64_LEN(len) + 1;
+	char *text = xmalloc(cap);
+	int rc = -1;
+
+	if (base64_encode(p, len, text, cap) >= 0)
+		rc = buf_puts(out, text);
+	compat_explicit_bzero(text, cap);
+	free(text);
+	return rc;
+}
+
+/* "\0user\0password" (RFC 4616, 2). */
+static int
+put_plain(const struct auth *a, struct buf *out)
+{
+	struct buf words = {.max = 2 * CREDENTIAL_MAX + 2};
+	int rc = -1;
+
+	if (buf_putc(&words, '\0') == 0 && buf_puts(&words, a->user) == 0 &&
+	    buf_putc(&words, '\0') == 0 && buf_puts(&words, a->password) == 0)
+		rc = put_base64(out, words.data, words.len);
+	buf_wipe(&words);
+	return rc;
+}
+
+/* "user digest" (RFC 2195, 2). */
+static int
+put_cram_md5(
+    const struct auth *a, const void *text, size_t len, struct buf *out)
+{
+	char hex[CRYPTO_MD5_HEX];
+	struct buf words = {.max = CREDENTIAL_MAX + CRYPTO_MD5_HEX + 1};
+	int rc = -1;
+
+	if (crypto_hmac_md5(a->password, strlen(a->password), text, len, hex) ==
+	    -1) {
+		errno = ENOTSUP;
+		return -1;
+	}
+	if (buf_printf(&words, "%s %s", a->user, hex) == 0)
+		rc = put_base64(out, words.data, words.len);
+	buf_wipe(&words);
+	compat_explicit_bzero(hex, sizeof(hex));
+	return rc;
+}
+
+int
+auth_start(struct auth *a, struct buf *out)
+{
+	a->step = 0;
+	a->done = false;
+	buf_reset(out);
+	if (buf_printf(out, "AUTH %s", auth_name(a->mechanism)) == -1)
+		return -1;
+	if (a->mechanism != AUTH_PLAIN ||
+	    strlen("AUTH PLAIN \r\n") +
+		    BASE64_LEN(strlen(a->user) + strlen(a->password) + 2) >
+		AUTH_COMMAND_MAX)
+		return 0;
+	a->done = true;
+	a->step = 1;
+	if (buf_putc(out, ' ') == -1)
+		return -1;
+	return put_plain(a, out);
+}
+
+static int
+answer_login(struct auth *a, struct buf *out)
+{
+	const char *word = a->step == 1 ? a->user : a->password;
+
+	/* Prompts are of any wording: the order is what counts (H-79a). */
+	a->done = a->step == 2;
+	return put_base64(out, word, strlen(word));
+}
+
+/* What the mechanism says to its challenge number a->step. */
+static int
+answer_step(struct auth *a, const void *text, size_t len, struct buf *out)
+{
+	if (a->mechanism == AUTH_LOGIN && a->step <= 2)
+		return answer_login(a, out);
+	if (a->step == 1 && a->mechanism == AUTH_PLAIN) {
+		a->done = true;
+		return put_plain(a, out);
+	}
+	if (a->step == 1 && a->mechanism == AUTH_CRAM_MD5) {
+		a->done = true;
+		return put_cram_md5(a, text, len, out);
+	}
+	errno = EBADMSG;
+	return -1;
+}
+
+int
+auth_answer(struct auth *a, const char *challenge, struct buf *out)
+{
+	size_t len = strlen(challenge);
+	char *text;
+	ssize_t n;
+	int rc = -1;
+
+	buf_reset(out);
+	if (len > SASL_LINE_MAX) {
+		errno = EBADMSG;
+		return -1;
+	}
+	text = xmalloc(len + 1);
+	n = base64_decode(challenge, len, text, len + 1);
+	if (n == -1) {
+		errno = EBADMSG;
+	} else {
+		a->step++;
+		rc = answer_step(a, text, (size_t)n, out);
+	}
+	free(text);
+	return rc;
+}

@@ -1,0 +1,116 @@
+# Tests and inspections.  `make check` is all of them that need no second
+# build; each variant builds below build/.  Portable make only.
+
+PYTHON=		/usr/bin/python3
+SUBMAKE=	$(MAKE) -f $(SRCDIR)/$(WRAPPER)
+TEST_OBJS=	$(DMA_OBJS) $(SMTP_OBJS)
+TEST_CFLAGS=	$(HARDEN) $(CFLAGS) -std=c11 -Wall -Wextra
+TEST_LIBS=	-lcmocka $(SSLLIBS) $(RESOLVLIBS) $(LIBS)
+SANITIZE=	-fsanitize=address,undefined -fno-sanitize-recover=all
+
+# What people wrote; generated code may stand beside it.
+OWN_SOURCES=	ls $(SRCDIR)/*.c | grep -v /aliases_
+
+.PHONY: check unit unit-build e2e floors style man san analyze analyze-gcc \
+	analyze-cppcheck analyze-tidy analyze-scan-build coverage musl dist \
+	distcheck
+
+check: unit floors style man e2e
+
+# One program a module, linked with every object that has no main().
+unit: unit-build
+	@sh $(SRCDIR)/test/unit/run build/unit
+
+unit-build: build/unit/libdma.a
+	@for source in $(SRCDIR)/test/unit/*.c; do \
+		name=$${source##*/}; program=build/unit/$${name%.c}; \
+		[ $$program -nt $$source ] && \
+		    [ $$program -nt build/unit/libdma.a ] && continue; \
+		echo "unit test $${name%.c}"; \
+		$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(TEST_CFLAGS) \
+		    $(ALL_LDFLAGS) -o $$program $$source \
+		    build/unit/libdma.a $(TEST_LIBS) || exit 1; \
+	done
+
+build/unit/libdma.a: $(TEST_OBJS)
+	@mkdir -p build/unit
+	@rm -f $@
+	ar rcs $@ $$(printf '%s\n' $(TEST_OBJS) | sort -u)
+
+e2e: all
+	DMA_BUILD="$$(pwd)" $(PYTHON) -m pytest -q $(SRCDIR)/test/e2e
+
+floors:
+	@sh $(SRCDIR)/test/floors $(SRCDIR)
+
+style:
+	clang-format --dry-run -Werror $$($(OWN_SOURCES)) \
+	    $$(ls $(SRCDIR)/*.h | grep -v /aliases_parse) \
+	    $(SRCDIR)/test/unit/*.c
+
+man:
+	mandoc -Tlint $(SRCDIR)/dma.8
+
+# ---- Other builds ----
+
+san:
+	@mkdir -p build/san
+	cd build/san && $(SUBMAKE) HARDEN= HARDEN_LD= \
+	    CFLAGS="-O1 -g -fno-omit-frame-pointer $(SANITIZE)" all unit
+
+coverage:
+	@mkdir -p build/coverage
+	cd build/coverage && rm -f *.gcda && $(SUBMAKE) HARDEN= HARDEN_LD= \
+	    CC=gcc CFLAGS="-O0 -g --coverage" unit
+	@cd build/coverage && gcov -n *.gcda 2>/dev/null | \
+	    awk -f $(SRCDIR)/test/coverage.awk
+
+# The parts that a container on musl needs; OpenSSL is seldom there.
+musl:
+	@mkdir -p build/musl
+	cd build/musl && $(SUBMAKE) CC=musl-gcc dma dma-become dma-local
+
+# ---- Inspections ----
+
+analyze: analyze-gcc analyze-cppcheck analyze-tidy analyze-scan-build
+
+analyze-gcc:
+	@for source in $$($(OWN_SOURCES)); do \
+		gcc $(ALL_CPPFLAGS) $(WARNFLAGS) -O2 -fanalyzer -Werror -c \
+		    -o /dev/null $$source || failed=yes; \
+	done; [ -z "$$failed" ]
+
+analyze-cppcheck:
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
+	    --enable=warning,performance,portability $(ALL_CPPFLAGS) \
+	    $$($(OWN_SOURCES))
+
+analyze-tidy:
+	clang-tidy --quiet --warnings-as-errors='*' $$($(OWN_SOURCES)) -- \
+	    $(ALL_CPPFLAGS) -std=c11
+
+analyze-scan-build:
+	@if command -v scan-build >/dev/null; then \
+		rm -rf build/scan && mkdir -p build/scan && cd build/scan && \
+		scan-build -o report --status-bugs $(SUBMAKE) CC=clang all; \
+	else \
+		echo "scan-build is not installed: skipped"; \
+	fi
+
+# ---- Releases ----
+
+DIST=		dma-$(VERSION)
+
+dist:
+	@mkdir -p build
+	git -C $(SRCDIR) archive --prefix=$(DIST)/ HEAD | gzip -9n \
+	    >build/$(DIST).tar.gz
+
+# What the tarball holds builds with each compiler and make there is, passes,
+# and is clean afterwards.
+distcheck: dist
+	rm -rf build/distcheck && mkdir -p build/distcheck
+	cd build/distcheck && gzip -dc ../$(DIST).tar.gz | tar xf -
+	cd build/distcheck/$(DIST) && find . | sort >../before
+	cd build/distcheck/$(DIST) && sh test/distcheck
+	cd build/distcheck/$(DIST) && find . | sort | diff ../before -

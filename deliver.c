@@ -1,0 +1,455 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * deliver.c - one message while it is open: results to disk, pass to its end.
+ *
+ * Runs in:   dma, as the runner.
+ * Trusts:    spool.c's decoded envelope. Distrusts: outcomes (job.c has
+ *            checked their form; numbers are checked here).
+ * Promises:  a result is on its status byte before anything else is done for
+ *            that message; a recipient fails only by a FAIL outcome or an
+ *            expired lifetime, and then its sender is told.
+ */
+#include "runner.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "bounce.h"
+#include "log.h"
+#include "util.h"
+
+#define UNWRITTEN_AGAIN_MS 10000
+#define UNCERTAIN_SECONDS  (30 * 60)
+
+/* ---- Opening ---- */
+
+static void
+message_free(struct runner *r, struct message *m)
+{
+	if (m->prev != NULL)
+		m->prev->next = m->next;
+	else
+		r->open = m->next;
+	if (m->next != NULL)
+		m->next->prev = m->prev;
+	r->open_messages--;
+	m->entry->message = NULL;
+	spool_file_close(&m->file);
+	free(m->hops);
+	free(m->pass);
+	free(m->unwritten);
+	free(m);
+}
+
+/* Why a message could not be opened decides what becomes of its entry. */
+static void
+open_failed(struct runner *r, struct entry *e)
+{
+	if (errno == EWOULDBLOCK) {
+		entries_set_state(r, e, ENTRY_BUSY);
+		return;
+	}
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+		e->next_try = time(NULL) + 60;
+		entries_set_state(r, e, ENTRY_WAITING);
+		return;
+	}
+	if (errno == ENOENT || errno == EBADMSG) {
+		entries_set_state(r, e, ENTRY_GONE);
+		return;
+	}
+	if (errno != EPERM)
+		log_event(LOG_QUEUE, LOG_ERR, "%s: cannot open: %s", e->id,
+		    strerror(errno));
+	entries_set_state(r, e, ENTRY_OVER);
+}
+
+/* Settle what an earlier run owes, before anything new is tried. */
+static int
+settle_notice(struct runner *r, struct message *m)
+{
+	char notice[QUEUE_ID_MAX + 1] = "";
+	bool parked = false;
+
+	if (envelope_count(&m->file.env, STATUS_FAILED) == 0)
+		return 0;
+	if (bounce_settle(
+		&r->in->spool, r->in->conf, &m->file, notice, &parked) != 0) {
+		log_event(LOG_BOUNCE, LOG_ERR,
+		    "%s: cannot queue the notice "
+		    "to its sender: %s",
+		    m->entry->id, strerror(errno));
+		return -1;
+	}
+	r->dirty = true;
+	if (notice[0] != '\0' && r->only == NULL)
+		entries_add(r, notice);
+	if (parked) {
+		errno = ENOENT;
+		return -1;
+	}
+	return 0;
+}
+
+static void
+find_hops(struct runner *r, struct message *m)
+{
+	struct envelope *env = &m->file.env;
+	char key[ROUTE_KEY_MAX + 1];
+
+	m->hops = xcalloc(env->nrecipients + 1, sizeof(struct next_hop *));
+	m->pass = xcalloc(env->nrecipients + 1, 1);
+	m->unwritten = xcalloc(env->nrecipients + 1, 1);
+	for (size_t i = 0; i < env->nrecipients; i++) {
+		const struct recipient *to = &env->recipients[i];
+
+		m->pass[i] = PASS_OVER;
+		if (to->status != STATUS_TODO && to->status != STATUS_UNCERTAIN)
+			continue;
+		route_key(r->in->conf, &to->addr, key);
+		m->hops[i] =
+		    hops_get(r, key, m->entry->alone ? m->entry : NULL);
+		m->pass[i] = PASS_WAITING;
+	}
+}
+
+struct message *
+deliver_open(struct runner *r, struct entry *e)
+{
+	struct message *m = e->message;
+	char from[ADDR_MAX + 1];
+
+	if (m != NULL)
+		return m;
+	m = xcalloc(1, sizeof(*m));
+	if (spool_file_open(&r->in->spool, e->id, true, &m->file) != 0 ||
+	    spool_file_verify(&r->in->spool, &m->file) != 0) {
+		int error = errno;
+
+		spool_file_close(&m->file);
+		free(m);
+		errno = error;
+		open_failed(r, e);
+		return NULL;
+	}
+	m->entry = e;
+	m->opened = now_ms();
+	e->message = m;
+	m->next = r->open;
+	if (r->open != NULL)
+		r->open->prev = m;
+	r->open = m;
+	r->open_messages++;
+	if (settle_notice(r, m) != 0) {
+		bool gone = errno == ENOENT;
+
+		message_free(r, m);
+		e->next_try = time(NULL) + 60;
+		entries_set_state(r, e, gone ? ENTRY_GONE : ENTRY_WAITING);
+		return NULL;
+	}
+	find_hops(r, m);
+	log_event(LOG_QUEUE, LOG_INFO,
+	    "%s: from=<%s>, size=%llu, nrcpt=%zu (queue active)", e->id,
+	    printable(from, sizeof(from), m->file.env.sender.text,
+		strlen(m->file.env.sender.text)),
+	    (unsigned long long)m->file.env.length, m->file.env.nrecipients);
+	return m;
+}
+
+size_t
+deliver_take(struct message *m, const struct next_hop *h, uint32_t *numbers,
+    size_t max, bool *more)
+{
+	size_t n = 0;
+
+	*more = false;
+	for (size_t i = 0; i < m->file.env.nrecipients; i++) {
+		if (m->hops[i] != h || m->pass[i] != PASS_WAITING)
+			continue;
+		if (n == max) {
+			*more = true;
+			break;
+		}
+		m->pass[i] = PASS_SENT_OUT;
+		numbers[n++] = (uint32_t)i;
+	}
+	return n;
+}
+
+void
+deliver_untake(struct message *m, const struct work *w)
+{
+	for (size_t i = 0; i < w->nrecipients; i++)
+		if (m->pass[w->recipients[i]] == PASS_SENT_OUT)
+			m->pass[w->recipients[i]] = PASS_WAITING;
+}
+
+/* ---- Results ---- */
+
+static const char *class_name(enum outcome_class class)
+{
+	switch (class) {
+	case OUTCOME_SENT:
+		return "sent";
+	case OUTCOME_FAIL:
+		return "bounced";
+	case OUTCOME_DEFER:
+	case OUTCOME_UNCERTAIN:
+	case OUTCOME_UNTRIED:
+		break;
+	}
+	return "deferred";
+}
+
+/* Two significant digits, never an exponent: "0.05", "3.1", "432000". */
+static const char *
+seconds(char dst[32], double s)
+{
+	(void)snprintf(dst, 32, s < 10 ? "%.2g" : "%.0f", s < 0.0001 ? 0 : s);
+	return dst;
+}
+
+static void
+log_result(const struct message *m, const struct recipient *to,
+    const struct outcome *o, enum log_ident ident)
+{
+	double here = (double)(now_ms() - m->opened) / 1000;
+	double age = (double)(time(NULL) - m->file.env.arrival);
+	double connect = (double)o->ms_connect / 1000;
+	double transfer = (double)o->ms_transfer / 1000;
+	double before = age > here ? age - here : 0;
+	double waited = here - connect - transfer;
+	char text[5][32];
+
+	log_event(ident, o->class == OUTCOME_FAIL ? LOG_WARNING : LOG_INFO,
+	    "%s: to=<%s>%s%s%s, relay=%s, delay=%s, delays=%s/%s/%s/%s, "
+	    "dsn=%s, status=%s (%s)",
+	    m->entry->id, to->addr.text, to->orig == NULL ? "" : ", orig_to=<",
+	    to->orig == NULL ? "" : to->orig, to->orig == NULL ? "" : ">",
+	    o->relay[0] == '\0' ? "none" : o->relay,
+	    seconds(text[0], before + here), seconds(text[1], before),
+	    seconds(text[2], waited), seconds(text[3], connect),
+	    seconds(text[4], transfer), o->dsn, class_name(o->class), o->text);
+}
+
+/*
+ * The status byte first.  Where it cannot be written, result and lock are
+ * kept, and the pass of this message does not end before it was.
+ */
+static void
+write_status(
+    struct runner *r, struct message *m, size_t i, enum recipient_status status)
+{
+	if (spool_file_mark(&m->file, i, status) == 0) {
+		m->unsynced = true;
+		if (r->turn_results++ == 0)
+			r->turn_began = now_ms();
+		return;
+	}
+	log_event(LOG_QUEUE, LOG_ALERT,
+	    "%s: cannot record a result: %s; it is kept and tried again",
+	    m->entry->id, strerror(errno));
+	if (m->nunwritten++ == 0)
+		r->unwritten++;
+	m->unwritten[i] = (unsigned char)status;
+	r->unwritten_again = now_ms() + UNWRITTEN_AGAIN_MS;
+}
+
+static void
+settle_recipient(
+    struct runner *r, struct message *m, size_t i, const struct outcome *o)
+{
+	switch (o->class) {
+	case OUTCOME_SENT:
+		write_status(r, m, i, STATUS_SENT);
+		return;
+	case OUTCOME_FAIL:
+		spool_journal_add(
+		    &m->file, i, time(NULL), o->dsn, o->relay, o->text);
+		write_status(r, m, i, STATUS_FAILED);
+		return;
+	case OUTCOME_UNCERTAIN:
+		m->uncertain = true;
+		write_status(r, m, i, STATUS_UNCERTAIN);
+		break;
+	case OUTCOME_DEFER:
+	case OUTCOME_UNTRIED:
+		break;
+	}
+	spool_journal_add(&m->file, i, time(NULL), o->dsn, o->relay, o->text);
+}
+
+/*
+ * A recipient's time is over when the message is older than LIFETIME and
+ * this attempt failed.  A clock that went backwards counts as not expired.
+ */
+static bool
+expired(const struct runner *r, const struct message *m)
+{
+	return time(NULL) - m->file.env.arrival > r->in->conf->lifetime;
+}
+
+void
+deliver_result(struct runner *r, struct message *m, uint32_t number,
+    const struct outcome *o, enum log_ident ident)
+{
+	struct outcome final = *o;
+	bool waits;
+
+	if (number >= m->file.env.nrecipients || m->pass[number] == PASS_OVER)
+		return;
+	m->pass[number] = PASS_OVER;
+	if (o->class != OUTCOME_UNTRIED)
+		m->attempted = true;
+	waits = o->class == OUTCOME_DEFER || o->class == OUTCOME_UNCERTAIN;
+	if (waits && expired(r, m)) {
+		outcome_set(&final, OUTCOME_FAIL, "4.4.7",
+		    "expired, not delivered for too long; last: %s", o->text);
+	}
+	settle_recipient(r, m, number, &final);
+	log_result(m, &m->file.env.recipients[number], &final, ident);
+}
+
+/* ---- The end of a pass ---- */
+
+/* RETRY's step for this attempt, 10 % up or down so that herds part. */
+static int64_t
+retry_delay(const struct conf *c, uint32_t attempts)
+{
+	size_t step = attempts == 0 ? 0 : attempts - 1;
+	int64_t delay;
+	uint32_t random = 0;
+
+	if (step >= c->nretry)
+		step = c->nretry - 1;
+	delay = c->retry[step];
+	(void)compat_random(&random, sizeof(random));
+	return delay - delay / 10 + (int64_t)(random % 1000) * delay / 5000;
+}
+
+static void
+postpone(struct runner *r, struct message *m)
+{
+	struct envelope *env = &m->file.env;
+	int64_t delay;
+
+	if (!m->attempted) { /* costs no attempt: due as it was */
+		m->entry->next_try = time(NULL) + RUN_POLL_MAX_MS / 1000;
+		entries_set_state(
+		    r, m->entry, r->flush ? ENTRY_OVER : ENTRY_WAITING);
+		return;
+	}
+	if (env->attempts < UINT32_MAX)
+		env->attempts++;
+	delay = retry_delay(r->in->conf, env->attempts);
+	if (m->uncertain && delay < UNCERTAIN_SECONDS)
+		delay = UNCERTAIN_SECONDS;
+	env->next_try = time(NULL) + delay;
+	m->entry->next_try = env->next_try;
+	m->entry->alone = env->crashes >= AGENT_CRASHES_MAX;
+	if (spool_file_write_state(&m->file) != 0 ||
+	    spool_file_sync(&m->file) != 0)
+		log_event(LOG_QUEUE, LOG_ERR, "%s: cannot write: %s",
+		    m->entry->id, strerror(errno));
+	entries_set_state(r, m->entry, r->flush ? ENTRY_OVER : ENTRY_WAITING);
+}
+
+static void
+remove_message(struct runner *r, struct message *m)
+{
+	struct entry *e = m->entry;
+
+	if (spool_file_remove(&r->in->spool, &m->file) != 0) {
+		log_event(LOG_QUEUE, LOG_ERR, "%s: cannot remove: %s", e->id,
+		    strerror(errno));
+		e->next_try = time(NULL) + 60;
+		entries_set_state(r, e, ENTRY_WAITING);
+	} else {
+		log_event(LOG_QUEUE, LOG_INFO, "%s: removed", e->id);
+		entries_set_state(r, e, ENTRY_GONE);
+	}
+	r->dirty = true;
+}
+
+static void
+end_pass(struct runner *r, struct message *m)
+{
+	int notice = settle_notice(r, m);
+
+	if (notice != 0 && errno == ENOENT) /* parked: no longer in the queue */
+		entries_set_state(r, m->entry, ENTRY_GONE);
+	else if (notice != 0 || envelope_open(&m->file.env))
+		postpone(r, m);
+	else
+		remove_message(r, m);
+	message_free(r, m);
+	r->progress = true;
+}
+
+void
+deliver_release(struct runner *r, struct message *m)
+{
+	if (m->jobs == 0 && m->entry->items == 0 && m->nunwritten == 0)
+		end_pass(r, m);
+}
+
+static void
+write_again(struct runner *r, struct message *m)
+{
+	for (size_t i = 0; i < m->file.env.nrecipients; i++) {
+		if (m->unwritten[i] == 0)
+			continue;
+		if (spool_file_mark(&m->file, i,
+			(enum recipient_status)m->unwritten[i]) != 0)
+			return;
+		m->unwritten[i] = 0;
+		m->nunwritten--;
+	}
+	r->unwritten--;
+	m->unsynced = true;
+	deliver_release(r, m);
+}
+
+void
+deliver_retry_unwritten(struct runner *r)
+{
+	struct message *next;
+
+	if (r->unwritten == 0 || now_ms() < r->unwritten_again)
+		return;
+	r->unwritten_again = now_ms() + UNWRITTEN_AGAIN_MS;
+	for (struct message *m = r->open; m != NULL; m = next) {
+		next = m->next;
+		if (m->nunwritten > 0)
+			write_again(r, m);
+	}
+}
+
+void
+deliver_sync(struct runner *r)
+{
+	for (struct message *m = r->open; m != NULL; m = m->next) {
+		if (m->unsynced && spool_file_sync(&m->file) != 0)
+			log_event(LOG_QUEUE, LOG_ERR, "%s: cannot sync: %s",
+			    m->entry->id, strerror(errno));
+		m->unsynced = false;
+	}
+	if (r->dirty && spool_sync(&r->in->spool) != 0)
+		log_event(LOG_QUEUE, LOG_ERR, "cannot sync the spool: %s",
+		    strerror(errno));
+	r->dirty = false;
+	r->turn_results = 0;
+}
+
+void
+deliver_abandon_all(struct runner *r)
+{
+	while (r->open != NULL)
+		message_free(r, r->open);
+}

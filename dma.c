@@ -1,0 +1,180 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * dma.c - the program's names, options and exit statuses.
+ *
+ * Runs in:   dma, setgid: started by anybody, in any environment.
+ * Trusts:    nothing but its compiled-in paths, and the configuration there.
+ * Promises:  rights are settled (given up for -C, root becomes USER) before
+ *            any file that a caller can choose is opened.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "instance.h"
+#include "log.h"
+#include "options.h"
+#include "queue.h"
+#include "submit.h"
+#include "util.h"
+
+static void
+print_help(void)
+{
+	(void)fputs(
+	    "usage: sendmail [options] recipient ...   send the message on "
+	    "stdin\n"
+	    "       sendmail -t [options]              ... to those in its "
+	    "header\n"
+	    "       sendmail -q | -bp                  flush, list the queue\n"
+	    "       mailq | newaliases | dmactl run\n"
+	    "\n"
+	    "  -t         take recipients from To, Cc and Bcc\n"
+	    "  -i, -oi    a lone dot does not end the message\n"
+	    "  -f, -r A   sender address; <> is the null sender\n"
+	    "  -F name    full name, where From has to be added\n"
+	    "  -bm        send (the default)\n"
+	    "  -bq, -odq  only queue, do not deliver now\n"
+	    "  -bp        list the queue, as mailq\n"
+	    "  -bi, -I    check the alias file, as newaliases\n"
+	    "  -q         try every queued message once, now\n"
+	    "  -D         wait until delivery was tried once\n"
+	    "  -v         the same, showing the SMTP dialogue\n"
+	    "  -N -R -V   DSN: when to notify, how much, envelope id\n"
+	    "  -C file    private instance with this configuration\n"
+	    "  -L tag     name in the log\n"
+	    "  -A -B -E -G -J -O -T -U -X -d -e -h -m -n -o -p -s -x\n"
+	    "             accepted, without effect\n"
+	    "  --help, --version\n",
+	    stdout);
+}
+
+/* ---- Rights ---- */
+
+/*
+ * Root's mail is queued and delivered as USER: nothing below runs as root.
+ * Others keep their uid and the group that the setgid bit gave.
+ */
+static void
+become_user(void)
+{
+	const struct passwd *pw = getpwnam(DMA_USER);
+	const struct group *gr = getgrnam(DMA_GROUP);
+
+	if (pw == NULL || gr == NULL)
+		die(EX_CONFIG,
+		    "user %s or group %s does not exist; create them", DMA_USER,
+		    DMA_GROUP);
+	if (process_become(pw->pw_uid, gr->gr_gid) != 0)
+		die(EX_OSERR, "cannot become user %s: %s", DMA_USER,
+		    strerror(errno));
+}
+
+static void
+settle_rights(struct instance *in, const struct options *o)
+{
+	in->caller = getuid();
+	in->private_instance = o->conf_path != NULL;
+	if (in->private_instance) {
+		if (process_drop_setid() != 0)
+			die(EX_OSERR, "cannot give up the setgid right: %s",
+			    strerror(errno));
+	} else if (in->caller == 0) {
+		become_user();
+		in->all = true;
+	}
+}
+
+/* ---- What everything works on ---- */
+
+static void
+load_configuration(struct instance *in, const struct options *o)
+{
+	struct conf_error error;
+
+	in->conf_path =
+	    in->private_instance ? o->conf_path : DMA_CONFDIR "/dma.conf";
+	in->conf = conf_load(in->conf_path, in->private_instance, &error);
+	if (in->conf == NULL)
+		die(EX_CONFIG, "%s", error.text);
+	in->libexecdir = in->conf->libexecdir != NULL ? in->conf->libexecdir
+						      : DMA_LIBEXECDIR;
+	if (log_open(in->conf->log_target, in->conf->log_path,
+		in->private_instance, o->tag) != 0)
+		complain("%s: cannot log there: %s", in->conf->log_path,
+		    strerror(errno));
+}
+
+static void
+open_spool(struct instance *in)
+{
+	const char *why = NULL;
+
+	if (spool_open(&in->spool, in->conf->spooldir, in->private_instance,
+		&why) != 0) {
+		log_event(LOG_SUBMIT, LOG_ERR, "uid=%lu: spool %s %s",
+		    (unsigned long)in->caller, in->conf->spooldir, why);
+		die(EX_OSFILE, "spool %s %s", in->conf->spooldir, why);
+	}
+	in->spool.all = in->all;
+}
+
+static int
+act(struct instance *in, const struct options *o)
+{
+	switch (o->action) {
+	case ACTION_SEND:
+		return submit_message(in, &o->submit);
+	case ACTION_LIST:
+		return ctl_mailq(in);
+	case ACTION_FLUSH:
+		return queue_flush(in, NULL, o->submit.verbose);
+	case ACTION_RUN:
+		return queue_run(in);
+	case ACTION_ALIASES:
+		return ctl_newaliases(in);
+	case ACTION_HELP:
+	case ACTION_VERSION:
+	case ACTION_NOTHING:
+		break;
+	}
+	return EX_OK;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct instance in = {0};
+	struct options o;
+	int status;
+
+	process_enter(3, &in.env);
+	options_parse(&o, argc, argv);
+	if (o.action == ACTION_HELP) {
+		print_help();
+		return EX_OK;
+	}
+	if (o.action == ACTION_VERSION) {
+		printf("dma %s\n", DMA_VERSION);
+		return EX_OK;
+	}
+	if (o.action == ACTION_NOTHING)
+		return EX_OK;
+	settle_rights(&in, &o);
+	load_configuration(&in, &o);
+	if (o.action != ACTION_ALIASES)
+		open_spool(&in);
+	status = act(&in, &o);
+	conf_free(in.conf);
+	spool_close(&in.spool);
+	options_free(&o);
+	return status;
+}

@@ -1,0 +1,241 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * expand.c - recipients through the alias file, each at most once.
+ *
+ * Runs in:   dma, at submission and for -bv.
+ * Trusts:    the alias table's targets to be addresses; not that they end.
+ * Promises:  every recipient that is given leaves at least one in the set, or
+ *            is there already: nothing is dropped in silence.  One call looks
+ *            into each alias once at most, however they are entangled.
+ */
+#include "expand.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "route.h"
+#include "util.h"
+
+#define HASH_SIZE_MIN 64 /* a power of two, as every later size */
+
+/* One place of the open-addressed hash: an index into list, plus one. */
+struct recipient_slot {
+	uint32_t index_plus_one;
+};
+
+/* One original recipient on its way through the aliases. */
+struct expansion {
+	struct recipients *r;
+	const struct conf *conf;
+	const struct aliases *aliases;
+	const struct addr *to; /* as it was given */
+	unsigned notify;
+	const char *orcpt;
+	const char **why;
+	/* One byte an alias, by number; NULL until one is found. */
+	unsigned char *state;
+	unsigned depth;
+};
+
+enum alias_state { ALIAS_NEW, ALIAS_OPEN, ALIAS_DONE };
+
+/* ---- The set ---- */
+
+static size_t
+addr_hash(const struct addr *a)
+{
+	uint64_t h = 0xcbf29ce484222325ULL; /* FNV-1a */
+	size_t i;
+	int ch;
+
+	for (i = 0; a->text[i] != '\0'; i++) {
+		ch = (unsigned char)a->text[i];
+		if (i > a->at)
+			ch = ascii_lower(ch);
+		h = (h ^ (unsigned char)ch) * 0x100000001b3ULL;
+	}
+	return (size_t)(h ^ h >> 32);
+}
+
+/* The slot that holds the address, or the free one where it belongs. */
+static struct recipient_slot *
+set_slot(const struct recipients *r, const struct addr *a)
+{
+	size_t i = addr_hash(a) & (r->hash_size - 1);
+	uint32_t n;
+
+	while ((n = r->hash[i].index_plus_one) != 0 &&
+	       !addr_equal(&r->list[n - 1].addr, a))
+		i = (i + 1) & (r->hash_size - 1);
+	return &r->hash[i];
+}
+
+/* Room for one more in list and hash, which stays half empty. */
+static void
+set_grow(struct recipients *r)
+{
+	size_t i;
+
+	if (r->count == r->size) {
+		r->size = r->size == 0 ? 8 : 2 * r->size;
+		r->list = xreallocarray(r->list, r->size, sizeof(*r->list));
+	}
+	if (2 * (r->count + 1) <= r->hash_size)
+		return;
+	free(r->hash);
+	r->hash_size = r->hash_size == 0 ? HASH_SIZE_MIN : 2 * r->hash_size;
+	r->hash = xcalloc(r->hash_size, sizeof(*r->hash));
+	for (i = 0; i < r->count; i++)
+		set_slot(r, &r->list[i].addr)->index_plus_one = (uint32_t)i + 1;
+}
+
+static int
+set_add(struct expansion *x, const struct addr *a)
+{
+	struct recipients *r = x->r;
+	struct recipient_slot *slot;
+	bool changed = strcmp(a->text, x->to->text) != 0;
+
+	set_grow(r);
+	slot = set_slot(r, a);
+	if (slot->index_plus_one != 0)
+		return 0;
+	if (r->count >= RECIPIENTS_MAX) {
+		*x->why = "there are too many recipients";
+		return -1;
+	}
+	r->list[r->count] = (struct recipient){
+	    .addr = *a,
+	    .status = STATUS_TODO,
+	    .notify = x->notify,
+	    .orcpt = x->orcpt != NULL ? xstrdup(x->orcpt) : NULL,
+	    .orig = changed ? xstrdup(x->to->text) : NULL,
+	};
+	slot->index_plus_one = (uint32_t)++r->count;
+	return 0;
+}
+
+/* ---- Aliases ---- */
+
+/* RFC 5321, 4.5.1 wants the first; notices to us come to the second. */
+static bool
+is_role(const char *name)
+{
+	return ascii_strcasecmp(name, "postmaster") == 0 ||
+	       ascii_strcasecmp(name, "mailer-daemon") == 0;
+}
+
+/* The alias of a bare name; '*' is for names that were given alone. */
+static const struct alias *
+find_alias(const struct expansion *x, const struct addr *a)
+{
+	const struct alias *alias;
+	char name[ADDR_MAX + 1];
+
+	if (addr_local(a, name, sizeof(name)) == -1)
+		return NULL;
+	alias = aliases_lookup(x->aliases, name);
+	if (alias == NULL && x->depth == 0)
+		alias = aliases_lookup(x->aliases, "*");
+	return alias;
+}
+
+static int expand_bare(struct expansion *x, const struct addr *a);
+
+static int
+expand_target(struct expansion *x, const char *text, const struct addr *name)
+{
+	struct addr a;
+	const char *why;
+
+	/* What is no address keeps the name: then its sender is told. */
+	if (addr_parse(&a, text, false, &why) == -1 ||
+	    route_localize(x->conf, &a, &why) == -1)
+		return set_add(x, name);
+	if (!addr_is_bare(&a))
+		return set_add(x, &a);
+	return expand_bare(x, &a);
+}
+
+static int
+expand_alias(
+    struct expansion *x, const struct alias *alias, const struct addr *name)
+{
+	size_t i;
+	int rc = 0;
+
+	x->state[alias->number] = ALIAS_OPEN;
+	x->depth++;
+	for (i = 0; i < alias->ntargets && rc == 0; i++)
+		rc = expand_target(x, alias->targets[i], name);
+	x->depth--;
+	x->state[alias->number] = ALIAS_DONE;
+	return rc;
+}
+
+static int
+expand_role(struct expansion *x)
+{
+	struct addr root = {"root", 4};
+
+	return expand_bare(x, &root);
+}
+
+/*
+ * A bare name.  Recursion ends at ALIAS_DEPTH_MAX.  An alias that is open
+ * means itself here: that is how "me: me, other@x" keeps the local copy, and
+ * how a loop ends in a user that does not exist, not in silence.
+ */
+static int
+expand_bare(struct expansion *x, const struct addr *a)
+{
+	const struct alias *alias = find_alias(x, a);
+
+	if (alias == NULL)
+		return is_role(a->text) ? expand_role(x) : set_add(x, a);
+	if (x->state == NULL)
+		x->state = xcalloc(x->aliases->count, 1);
+	if (x->state[alias->number] == ALIAS_DONE)
+		return 0; /* all it leads to is in the set */
+	if (x->state[alias->number] == ALIAS_OPEN || alias->ntargets == 0 ||
+	    x->depth >= ALIAS_DEPTH_MAX)
+		return set_add(x, a);
+	return expand_alias(x, alias, a);
+}
+
+int
+expand_add(struct recipients *r, const struct conf *c, const struct aliases *a,
+    const struct addr *to, unsigned notify, const char *orcpt, const char **why)
+{
+	struct expansion x = {r, c, a, to, notify, orcpt, why, NULL, 0};
+	struct addr local = *to;
+	int rc;
+
+	if (addr_is_null(to)) {
+		*why = "is empty";
+		return -1;
+	}
+	if (route_localize(c, &local, why) == -1)
+		return -1;
+	if (!addr_is_bare(&local))
+		return set_add(&x, &local);
+	rc = expand_bare(&x, &local);
+	free(x.state);
+	return rc;
+}
+
+void
+recipients_free(struct recipients *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->count; i++) {
+		free(r->list[i].orcpt);
+		free(r->list[i].orig);
+	}
+	free(r->list);
+	free(r->hash);
+	*r = (struct recipients){0};
+}

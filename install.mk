@@ -1,0 +1,101 @@
+# Everything in its place.  DESTDIR stages it; without root the set-id bits
+# and the owners are left out.  Portable make only.
+
+DMA=		$(DESTDIR)$(SBIN)/dma
+AGENTS=		$(DESTDIR)$(LIBEXEC)
+ETC=		$(DESTDIR)$(CONFDIR)
+SPOOL=		$(DESTDIR)$(SPOOLDIR)
+MAN8=		$(DESTDIR)$(MAN)/man8
+AS_ROOT=	test "$$(id -u)" = 0
+
+# Under a second name first: a message is submitted to the old program or to
+# the new one, never to half of one or to one without its rights.
+PUT=		put() { \
+			from=$$1 to=$$2 plain=$$3; shift 3; \
+			$(AS_ROOT) || set -- -m $$plain; \
+			echo "$(INSTALL) $$* $$from $$to"; \
+			$(INSTALL) "$$@" $$from $$to.new && \
+			    mv -f $$to.new $$to; \
+		}; put
+
+# A link of ours, unless somebody else's program has the name.
+LINK=		link() { \
+			at=$(DESTDIR)$$2; \
+			old=$$(readlink $$at || :); \
+			if [ -e $$at ] || [ -h $$at ]; then case $$old in \
+			$$1|dma|*/dma|$(SBIN)/sendmail) ;; \
+			*)	echo "$$at is not ours: left as it is"; \
+				return 0;; \
+			esac; fi; \
+			mkdir -p $${at%/*} && rm -f $$at && ln -s $$1 $$at; \
+		}; link
+UNLINK=		unlink() { \
+			at=$(DESTDIR)$$1; \
+			case $$(readlink $$at || :) in \
+			dma|*/dma|$(SBIN)/sendmail) rm -f $$at;; \
+			esac; \
+		}; unlink
+
+.PHONY: install install-programs install-man install-etc \
+	install-spool-dirs sendmail-link mailq-link uninstall
+
+install: install-programs install-man install-etc install-spool-dirs \
+	sendmail-link mailq-link
+	@$(AS_ROOT) || echo "not root: set-id bits and owners left out"
+	@echo
+	@echo "One thing is left to do: the system's run, which retries the mail"
+	@echo "that outlived the process that sent it, in /etc/crontab:"
+	@echo
+	@echo "*/5 * * * * root $(SBIN)/dmactl run"
+	@echo "@reboot root $(SBIN)/dmactl run"
+
+install-programs: all
+	@mkdir -p $(DESTDIR)$(SBIN) $(AGENTS)
+	@$(PUT) dma $(DMA) 0755 -o 0 -g $(GROUP) -m 2755
+	@$(PUT) dma-become $(AGENTS)/dma-become 0755 -o 0 -g $(GROUP) -m 4750
+	@$(PUT) dma-smtp $(AGENTS)/dma-smtp 0711 -o 0 -g 0 -m 0711
+	@$(PUT) dma-local $(AGENTS)/dma-local 0755 -o 0 -g 0 -m 0755
+	@$(LINK) dma $(SBIN)/dmactl
+
+install-man:
+	@mkdir -p $(MAN8)
+	@$(PUT) $(SRCDIR)/dma.8 $(MAN8)/dma.8 0644 -o 0 -g 0 -m 0644
+
+# An existing configuration is never overwritten.
+install-etc:
+	@mkdir -p $(ETC)
+	@test -e $(ETC)/dma.conf || { $(PUT) $(SRCDIR)/dma.conf \
+	    $(ETC)/dma.conf 0644 -o 0 -g 0 -m 0644; }
+	@test -e $(ETC)/auth.conf || { $(PUT) $(SRCDIR)/auth.conf \
+	    $(ETC)/auth.conf 0640 -o 0 -g $(GROUP) -m 0640; }
+
+# 2775, as dma 0.14 had it, becomes 2770: not even its owner reaches a queued
+# message by name.
+install-spool-dirs:
+	@mkdir -p $(SPOOL)
+	@if $(AS_ROOT); then \
+		chown 0:$(GROUP) $(SPOOL) && chmod 2770 $(SPOOL); \
+	else \
+		chmod 0770 $(SPOOL); \
+	fi
+
+sendmail-link:
+	@$(LINK) dma $(SBIN)/sendmail
+	@$(LINK) dma $(SBIN)/send-mail
+	@$(LINK) $(SBIN)/sendmail $(PREFIX)/lib/sendmail
+
+mailq-link:
+	@$(LINK) $(SBIN)/dma $(PREFIX)/bin/mailq
+	@$(LINK) $(SBIN)/dma $(PREFIX)/bin/newaliases
+
+uninstall:
+	@$(UNLINK) $(PREFIX)/lib/sendmail
+	@for name in $(SBIN)/sendmail $(SBIN)/send-mail $(SBIN)/dmactl \
+	    $(PREFIX)/bin/mailq $(PREFIX)/bin/newaliases; do \
+		$(UNLINK) $$name; \
+	done
+	rm -f $(DMA) $(MAN8)/dma.8 $(AGENTS)/dma-become $(AGENTS)/dma-smtp \
+	    $(AGENTS)/dma-local
+	-@rmdir $(AGENTS) 2>/dev/null || :
+	@echo "Left: $(CONFDIR), $(SPOOLDIR) with the mail in it, and the"
+	@echo "crontab lines that you added."

@@ -1,0 +1,174 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * log.c - one event, one line, to syslog, stderr or a file.
+ *
+ * Runs in:   dma and dma-become; agents send their lines to dma.
+ * Trusts:    the configuration's path as far as it may be root's.
+ * Distrusts: every byte of the text: it may be a remote server's.
+ * Promises:  one event is one printable line; errno is left alone.
+ */
+#include "log.h"
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util.h"
+
+#define LOG_LINE_MAX 2048 /* bytes of text */
+#define LOG_TAG_MAX  32
+#define LOG_HOST_MAX 64
+
+/* A process has one log, as it has one syslog(3). */
+static struct {
+	enum log_target target;
+	int fd; /* of stderr or the file */
+	char tag[LOG_TAG_MAX + 1];
+	char ident[LOG_TAG_MAX + 16]; /* syslog(3) keeps a pointer to it */
+} state = {.target = LOG_TO_SYSLOG, .fd = -1, .tag = "dma"};
+
+/* The tag as -L gave it, less what would break "ident[pid]:". */
+static void
+set_tag(const char *tag)
+{
+	size_t i;
+
+	if (tag == NULL || *tag == '\0')
+		tag = "dma";
+	(void)compat_strlcpy(state.tag, tag, sizeof(state.tag));
+	for (i = 0; state.tag[i] != '\0'; i++)
+		if (!ascii_isalnum((unsigned char)state.tag[i]) &&
+		    strchr("-_.", state.tag[i]) == NULL)
+			state.tag[i] = '_';
+}
+
+/*
+ * A log that a user could replace would make us write where he wants; a FIFO
+ * would stop us.
+ */
+static int
+open_file(const char *path, bool create)
+{
+	struct stat st;
+	int fd, flags;
+
+	flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	fd = open(path, create ? flags | O_CREAT : flags, 0600);
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
+	    st.st_uid != (create ? geteuid() : 0)) {
+		(void)close(fd);
+		errno = EPERM;
+		return -1;
+	}
+	return fd;
+}
+
+int
+log_open(enum log_target target, const char *path, int create, const char *tag)
+{
+	int fd, failed;
+
+	set_tag(tag);
+	if (state.target == LOG_TO_FILE)
+		(void)close(state.fd);
+	state.target = LOG_TO_SYSLOG;
+	fd = STDERR_FILENO;
+	if (target == LOG_TO_FILE && (fd = open_file(path, create)) == -1) {
+		failed = errno;
+		openlog("dma", LOG_PID | LOG_NDELAY, LOG_MAIL);
+		errno = failed;
+		return -1;
+	}
+	state.fd = fd;
+	state.target = target;
+	return 0;
+}
+
+static const char *
+role_name(enum log_ident ident)
+{
+	switch (ident) {
+	case LOG_SUBMIT:
+		return "submit";
+	case LOG_QUEUE:
+		return "queue";
+	case LOG_SMTP:
+		return "smtp";
+	case LOG_LOCAL:
+		return "local";
+	case LOG_BOUNCE:
+		return "bounce";
+	}
+	return "queue";
+}
+
+/* The header that a syslog daemon would put before the line. */
+static void
+classic_header(char *dst, size_t size)
+{
+	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May",
+	    "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	char host[LOG_HOST_MAX + 1];
+	struct tm tm;
+	time_t now;
+
+	now = time(NULL);
+	if (localtime_r(&now, &tm) == NULL)
+		(void)gmtime_r(&now, &tm);
+	if (gethostname(host, sizeof(host) - 1) == -1)
+		(void)compat_strlcpy(host, "localhost", sizeof(host));
+	host[sizeof(host) - 1] = '\0';
+	(void)snprintf(dst, size,
+	    "%s %2d %02d:%02d:%02d %s %s[%ld]: ", months[tm.tm_mon], tm.tm_mday,
+	    tm.tm_hour, tm.tm_min, tm.tm_sec, host, state.ident,
+	    (long)getpid());
+}
+
+/* One write(2): several processes append to the same file. */
+static void
+write_line(const char *text)
+{
+	char line[LOG_LINE_MAX + 256];
+	size_t len;
+
+	classic_header(line, sizeof(line) - LOG_LINE_MAX - 2);
+	len = strlen(line);
+	len += compat_strlcpy(line + len, text, LOG_LINE_MAX);
+	(void)printable(line, sizeof(line), line, len);
+	line[len++] = '\n';
+	(void)write_full(state.fd, line, len);
+}
+
+void
+log_event(enum log_ident ident, int priority, const char *fmt, ...)
+{
+	char text[LOG_LINE_MAX];
+	va_list ap;
+	int saved;
+
+	saved = errno;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(void)printable(text, sizeof(text), text, strlen(text));
+	(void)snprintf(state.ident, sizeof(state.ident), "%s/%s", state.tag,
+	    role_name(ident));
+	if (state.target == LOG_TO_SYSLOG) {
+		/* Only the ident changes: an open connection stays. */
+		openlog(state.ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
+		syslog(priority, "%s", text);
+	} else
+		write_line(text);
+	errno = saved;
+}

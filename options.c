@@ -1,0 +1,401 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * options.c - sendmail's command line (DESIGN 5), in one table.
+ *
+ * Runs in:   dma, first thing.
+ * Distrusts: argc, argv[0] and every argument.
+ * Promises:  an option that names a file (-X, -O, -d) never opens it; an
+ *            unknown one ends with one line and status 64.
+ */
+#include "options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "util.h"
+
+enum arity { NO_VALUE, VALUE, ATTACHED_VALUE };
+
+struct parser {
+	struct options *o;
+	bool operands_only; /* after "--" */
+	bool listed;        /* -bp or -q was given */
+};
+
+struct option {
+	char letter;
+	enum arity arity;
+	/* value is NULL for NO_VALUE and for an absent ATTACHED_VALUE. */
+	void (*take)(struct parser *p, const char *value);
+};
+
+/* ---- What each does ---- */
+
+static void
+ignore(struct parser *p, const char *value)
+{
+	(void)p;
+	(void)value;
+}
+
+static void
+take_mode(struct parser *p, const char *value)
+{
+	struct options *o = p->o;
+
+	switch (value[0]) {
+	case 'm':
+		break;
+	case 'p':
+		o->action = ACTION_LIST;
+		p->listed = true;
+		break;
+	case 'q':
+		o->submit.mode = DELIVER_QUEUE;
+		break;
+	case 'i':
+		o->action = ACTION_ALIASES;
+		break;
+	case 'h':
+	case 'H': /* the host status that other programs keep: none here */
+		o->action = ACTION_NOTHING;
+		break;
+	case 'd':
+	case 'D':
+	case 'l':
+		die(EX_USAGE,
+		    "-b%c: there is no daemon; delivery begins by itself, "
+		    "and \"dmactl run\" from cron takes up what is left",
+		    value[0]);
+	default:
+		die(EX_USAGE, "-b%s is not supported; try --help", value);
+	}
+}
+
+static void
+take_conf(struct parser *p, const char *value)
+{
+	if (value[0] == '\0')
+		die(EX_USAGE, "-C needs the name of a file");
+	p->o->conf_path = value;
+}
+
+static void
+take_foreground(struct parser *p, const char *value)
+{
+	(void)value;
+	if (p->o->submit.mode == DELIVER_BACKGROUND)
+		p->o->submit.mode = DELIVER_FOREGROUND;
+}
+
+static void
+take_full_name(struct parser *p, const char *value)
+{
+	if (strpbrk(value, "\r\n") != NULL)
+		die(EX_DATAERR, "-F: the full name contains a line break");
+	if (strlen(value) > FULLNAME_MAX)
+		die(EX_DATAERR, "-F: the full name is longer than %d bytes",
+		    FULLNAME_MAX);
+	p->o->submit.full_name = value;
+}
+
+static void
+take_sender(struct parser *p, const char *value)
+{
+	p->o->submit.sender = value;
+}
+
+static void
+take_aliases(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o->action = ACTION_ALIASES;
+}
+
+static void
+take_ignore_dots(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o->submit.ignore_dots = true;
+}
+
+static void
+take_tag(struct parser *p, const char *value)
+{
+	p->o->tag = value;
+}
+
+static const struct {
+	const char *word;
+	unsigned bit;
+} notify_words[] = {{"never", NOTIFY_NEVER}, {"success", NOTIFY_SUCCESS},
+    {"failure", NOTIFY_FAILURE}, {"delay", NOTIFY_DELAY}};
+
+/* RFC 3461, 4.1: never, or a list of the others. */
+static void
+take_notify(struct parser *p, const char *value)
+{
+	unsigned bits = 0;
+
+	for (const char *s = value; *s != '\0'; s += *s == ',') {
+		size_t len = strcspn(s, ","), i;
+
+		for (i = 0; i < ARRAY_LEN(notify_words); i++)
+			if (strlen(notify_words[i].word) == len &&
+			    ascii_strncasecmp(s, notify_words[i].word, len) ==
+				0)
+				break;
+		if (i == ARRAY_LEN(notify_words)) {
+			bits = 0;
+			break;
+		}
+		bits |= notify_words[i].bit;
+		s += len;
+	}
+	if (bits == 0 || ((bits & NOTIFY_NEVER) && bits != NOTIFY_NEVER))
+		die(EX_USAGE,
+		    "-N %s: say never, or a list of success, "
+		    "failure and delay",
+		    value);
+	p->o->submit.notify = bits;
+}
+
+/* -O DeliveryMode=x and -odx choose the same. */
+static void
+set_delivery_mode(struct parser *p, char mode)
+{
+	if (mode == 'q' || mode == 'd')
+		p->o->submit.mode = DELIVER_QUEUE;
+}
+
+static void
+take_long_option(struct parser *p, const char *value)
+{
+	static const char name[] = "DeliveryMode=";
+
+	if (ascii_strncasecmp(value, name, sizeof(name) - 1) == 0)
+		set_delivery_mode(p, value[sizeof(name) - 1]);
+}
+
+static void
+take_short_option(struct parser *p, const char *value)
+{
+	if (value[0] == 'i' && value[1] == '\0')
+		p->o->submit.ignore_dots = true;
+	else if (value[0] == 'd')
+		set_delivery_mode(p, value[1]);
+}
+
+static void
+take_flush(struct parser *p, const char *value)
+{
+	/* -q, -q30m: one run now, since there is no daemon to wait. */
+	if (value != NULL && strchr("!IRSQf", value[0]) != NULL)
+		die(EX_USAGE,
+		    "-q%s: choosing messages is not supported; "
+		    "-q tries all",
+		    value);
+	p->o->action = ACTION_FLUSH;
+	p->listed = true;
+}
+
+static void
+take_return(struct parser *p, const char *value)
+{
+	if (ascii_strcasecmp(value, "full") == 0)
+		p->o->submit.ret = RET_FULL;
+	else if (ascii_strcasecmp(value, "hdrs") == 0)
+		p->o->submit.ret = RET_HDRS;
+	else
+		die(EX_USAGE, "-R %s: say full or hdrs", value);
+}
+
+static void
+take_from_header(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o->submit.from_header = true;
+}
+
+/* RFC 3461, 4.4: printable; kept as xtext, which the wire wants. */
+static void
+take_envelope_id(struct parser *p, const char *value)
+{
+	for (const char *s = value; *s != '\0'; s++)
+		if (!ascii_isprint((unsigned char)*s) || *s == '+' ||
+		    *s == '=' || *s == ' ')
+			die(EX_USAGE, "-V: the envelope id may hold letters, "
+				      "digits and punctuation but + and =");
+	if (value[0] == '\0' || strlen(value) > ENVID_MAX)
+		die(EX_USAGE, "-V: the envelope id has 1 to %d characters",
+		    ENVID_MAX);
+	p->o->submit.envid = value;
+}
+
+static void
+take_verbose(struct parser *p, const char *value)
+{
+	take_foreground(p, value);
+	p->o->submit.verbose = true;
+}
+
+static const struct option options[] = {
+    {'A', VALUE, ignore},
+    {'B', VALUE, ignore},
+    {'C', VALUE, take_conf},
+    {'D', NO_VALUE, take_foreground},
+    {'E', NO_VALUE, ignore},
+    {'F', VALUE, take_full_name},
+    {'G', NO_VALUE, ignore},
+    {'I', NO_VALUE, take_aliases},
+    {'J', VALUE, ignore},
+    {'L', VALUE, take_tag},
+    {'N', VALUE, take_notify},
+    {'O', VALUE, take_long_option},
+    {'R', VALUE, take_return},
+    {'T', NO_VALUE, ignore},
+    {'U', NO_VALUE, ignore},
+    {'V', VALUE, take_envelope_id},
+    {'X', VALUE, ignore},
+    {'b', VALUE, take_mode},
+    {'d', ATTACHED_VALUE, ignore},
+    {'e', ATTACHED_VALUE, ignore},
+    {'f', VALUE, take_sender},
+    {'h', VALUE, ignore},
+    {'i', NO_VALUE, take_ignore_dots},
+    {'m', NO_VALUE, ignore},
+    {'n', NO_VALUE, ignore},
+    {'o', VALUE, take_short_option},
+    {'p', VALUE, ignore},
+    {'q', ATTACHED_VALUE, take_flush},
+    {'r', VALUE, take_sender},
+    {'s', NO_VALUE, ignore},
+    {'t', NO_VALUE, take_from_header},
+    {'v', NO_VALUE, take_verbose},
+    {'x', NO_VALUE, ignore},
+};
+
+/* ---- Parsing ---- */
+
+static const struct option *
+find_option(char letter)
+{
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (options[i].letter == letter)
+			return &options[i];
+	die(EX_USAGE, "unknown option -%c; try --help",
+	    ascii_isprint((unsigned char)letter) ? letter : '?');
+}
+
+/* One argument of flags: "-ti", "-fA", "-f" with its value next. */
+static void
+parse_flags(struct parser *p, const char *flags, char ***next)
+{
+	while (*flags != '\0') {
+		const struct option *option = find_option(*flags++);
+		const char *value = NULL;
+
+		if (option->arity == NO_VALUE) {
+			option->take(p, NULL);
+			continue;
+		}
+		if (*flags != '\0')
+			value = flags;
+		else if (option->arity == VALUE && **next != NULL)
+			value = *(*next)++;
+		else if (option->arity == VALUE)
+			die(EX_USAGE, "option -%c needs a value",
+			    option->letter);
+		option->take(p, value);
+		return;
+	}
+}
+
+static void
+parse_long(struct parser *p, const char *name)
+{
+	if (strcmp(name, "help") == 0)
+		p->o->action = ACTION_HELP;
+	else if (strcmp(name, "version") == 0)
+		p->o->action = ACTION_VERSION;
+	else
+		die(EX_USAGE, "unknown option --%s; try --help", name);
+}
+
+static void
+parse_arguments(struct parser *p, char **next)
+{
+	while (*next != NULL) {
+		char *arg = *next++;
+
+		if (p->operands_only || arg[0] != '-' || arg[1] == '\0')
+			p->o->submit.recipients[p->o->submit.nrecipients++] =
+			    arg;
+		else if (strcmp(arg, "--") == 0)
+			p->operands_only = true;
+		else if (arg[1] == '-')
+			parse_long(p, arg + 2);
+		else
+			parse_flags(p, arg + 1, &next);
+	}
+}
+
+/* dmactl: only "run" for now. */
+static void
+parse_dmactl(struct options *o)
+{
+	char **word = o->submit.recipients;
+
+	if (o->submit.nrecipients != 1 || strcmp(word[0], "run") != 0)
+		die(EX_USAGE, "usage: dmactl [-C file] run");
+	o->action = ACTION_RUN;
+}
+
+static const char *
+base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash == NULL ? path : slash + 1;
+}
+
+void
+options_parse(struct options *o, int argc, char **argv)
+{
+	static char nothing[] = "";
+	struct parser p = {.o = o};
+	const char *name = argc > 0 ? base_name(argv[0]) : nothing;
+
+	memset(o, 0, sizeof(*o));
+	o->submit.recipients =
+	    xcalloc((size_t)argc + 1, sizeof(*o->submit.recipients));
+	if (strcmp(name, "mailq") == 0) {
+		o->action = ACTION_LIST;
+		p.listed = true;
+	} else if (strcmp(name, "newaliases") == 0) {
+		o->action = ACTION_ALIASES;
+	}
+	util_set_name(strcmp(name, "dmactl") == 0       ? "dmactl"
+		      : strcmp(name, "mailq") == 0      ? "mailq"
+		      : strcmp(name, "newaliases") == 0 ? "newaliases"
+		      : strcmp(name, "dma") == 0        ? "dma"
+							: "sendmail");
+	if (argc > 0)
+		parse_arguments(&p, argv + 1);
+	if (o->action == ACTION_HELP || o->action == ACTION_VERSION)
+		return;
+	if (strcmp(name, "dmactl") == 0)
+		parse_dmactl(o);
+	else if (p.listed && o->submit.nrecipients > 0)
+		die(EX_USAGE, "recipients make no sense with %s",
+		    o->action == ACTION_LIST ? "-bp" : "-q");
+}
+
+void
+options_free(struct options *o)
+{
+	free(o->submit.recipients);
+	o->submit.recipients = NULL;
+}

@@ -1,0 +1,479 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * queue.c - the runner: which messages there are, when each is due; the loop.
+ *
+ * Runs in:   dma; detached after a submission, or in the foreground for -q.
+ * Trusts:    spool.c. Distrusts: what comes out of the wake FIFO.
+ * Promises:  one runner a uid and spool; it never blocks on the network,
+ *            never holds a message it does not work on, ends when nothing of
+ *            its uid is left, and none that came meanwhile is stranded (R1-R6,
+ *            S1-S2 of ARCHITECTURE.md).
+ */
+#include "queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "instance.h"
+#include "log.h"
+#include "process.h"
+#include "runner.h"
+#include "util.h"
+
+#define CLASSIFY_AT_ONCE  64 /* due entries, between two polls */
+#define OPEN_MAX_MESSAGES 1000
+#define OPEN_RESERVE      100 /* descriptors that are no messages */
+
+/* ---- What is there, and what is due ---- */
+
+/*
+ * Only what is new is looked at: what we know is waiting, at work, or was
+ * found to be none of ours.
+ */
+static int
+scan_one(void *arg, const char *id)
+{
+	struct runner *r = arg;
+	struct entry *e;
+	bool is_new;
+
+	if (r->only != NULL && strcmp(id, r->only) != 0)
+		return 0;
+	e = entries_get(r, id, &is_new);
+	if (is_new)
+		entries_set_state(r, e, ENTRY_DUE);
+	return 0;
+}
+
+static void
+scan(struct runner *r)
+{
+	if (spool_scan(&r->in->spool, scan_one, r) != 0)
+		log_event(LOG_QUEUE, LOG_ERR, "cannot list the spool: %s",
+		    strerror(errno));
+}
+
+/* A time too far ahead was written by a clock that was wrong: now. */
+static int64_t
+sane_next_try(const struct runner *r, int64_t next, int64_t now)
+{
+	const struct conf *c = r->in->conf;
+	int64_t longest = 0;
+
+	for (size_t i = 0; i < c->nretry; i++)
+		if (c->retry[i] > longest)
+			longest = c->retry[i];
+	return next > now + longest + longest / 5 + 30 * 60 ? now : next;
+}
+
+/* True if the entry is to be tried now; else its state is set. */
+static bool
+is_due(struct runner *r, struct entry *e)
+{
+	struct envelope state;
+	int64_t now = time(NULL);
+	uid_t owner;
+
+	if (spool_peek(&r->in->spool, e->id, &state, &owner) != 0) {
+		/* What does not decode is quarantined when it is opened. */
+		if (errno == EBADMSG)
+			return true;
+		entries_set_state(r, e, ENTRY_OVER);
+		return false;
+	}
+	if ((!r->in->spool.all && owner != r->in->spool.uid) || state.hold) {
+		entries_set_state(r, e, ENTRY_OVER);
+		return false;
+	}
+	e->alone = state.crashes >= AGENT_CRASHES_MAX;
+	e->next_try = sane_next_try(r, state.next_try, now);
+	if (r->flush || e->next_try <= now)
+		return true;
+	entries_set_state(r, e, ENTRY_WAITING);
+	return false;
+}
+
+/* Stand in the queue of each next hop of the open recipients, once. */
+static void
+enqueue(struct runner *r, struct entry *e, const struct envelope *env)
+{
+	struct next_hop *last = NULL;
+	char key[ROUTE_KEY_MAX + 1];
+
+	for (size_t i = 0; i < env->nrecipients; i++) {
+		const struct recipient *to = &env->recipients[i];
+		struct next_hop *h;
+
+		if (to->status != STATUS_TODO && to->status != STATUS_UNCERTAIN)
+			continue;
+		route_key(r->in->conf, &to->addr, key);
+		h = hops_get(r, key, e->alone ? e : NULL);
+		/* A second item of one hop finds nothing left: harmless. */
+		if (h != last)
+			hops_enqueue(h, e);
+		last = h;
+	}
+}
+
+/*
+ * Everything is settled already, or only a notice is owed: what a crash
+ * left.  Opening it settles the notice; its pass ends at once.
+ */
+static void
+finish_settled(struct runner *r, struct entry *e)
+{
+	struct message *m = deliver_open(r, e);
+
+	if (m != NULL)
+		deliver_release(r, m);
+}
+
+static void
+classify(struct runner *r, struct entry *e)
+{
+	const char *why = NULL;
+	struct spool_file f;
+	bool able = true;
+
+	if (!is_due(r, e))
+		return;
+	entries_set_state(r, e, ENTRY_QUEUED);
+	if (spool_file_open(&r->in->spool, e->id, false, &f) == 0) {
+		able = process_may_deliver(
+		    (off_t)f.env.length, !r->in->private_instance, &why);
+		if (able)
+			enqueue(r, e, &f.env);
+		spool_file_close(&f);
+	}
+	if (!able) {
+		log_event(LOG_QUEUE, LOG_WARNING,
+		    "%s: left to the system's run: %s", e->id, why);
+		entries_set_state(r, e, ENTRY_OVER);
+	} else if (e->items == 0) {
+		finish_settled(r, e);
+	}
+}
+
+static void
+classify_due(struct runner *r)
+{
+	for (int i = 0; i < CLASSIFY_AT_ONCE; i++) {
+		struct entry *e = r->due_first;
+
+		if (e == NULL)
+			return;
+		r->due_first = e->next;
+		if (r->due_first == NULL)
+			r->due_last = NULL;
+		e->next = NULL;
+		classify(r, e);
+	}
+}
+
+/* ---- The loop ---- */
+
+/*
+ * The configuration may have been mended since we began: a runner can be
+ * days old.  Only while nothing is under way: hops were made from the old.
+ */
+static void
+reload(struct runner *r)
+{
+	struct conf_error error;
+	struct conf *c;
+
+	if (r->flush || r->nagents > 0 || r->queued > 0 || r->due_first != NULL)
+		return;
+	c = conf_load(r->in->conf_path, r->in->private_instance, &error);
+	if (c == NULL) {
+		log_event(LOG_QUEUE, LOG_ERR, "%s; the queue is left alone",
+		    error.text);
+		r->stop = true;
+		return;
+	}
+	hops_free(r);
+	conf_free(r->in->conf);
+	r->in->conf = c;
+}
+
+static void
+wake_what_is_due(struct runner *r)
+{
+	int64_t now = time(NULL);
+
+	if (r->waiting > 0 && !r->flush && r->next_due <= now) {
+		reload(r);
+		entries_wake(r, ENTRY_WAITING, now);
+	}
+	if (r->busy > 0 && now_ms() >= r->busy_again) {
+		r->busy_again = 0;
+		entries_wake(r, ENTRY_BUSY, now);
+	}
+}
+
+static bool
+nothing_left(const struct runner *r)
+{
+	if (r->due_first != NULL || r->queued > 0 || r->unwritten > 0)
+		return false;
+	if (r->flush)
+		return r->busy == 0 || now_ms() >= r->give_up;
+	if (r->due_only)
+		return r->nagents == 0;
+	return r->waiting == 0 && r->busy == 0 && r->nagents == 0;
+}
+
+static void
+lower(int64_t *timeout, int64_t t)
+{
+	if (t < 0)
+		t = 0;
+	if (t < *timeout)
+		*timeout = t;
+}
+
+static int64_t
+poll_timeout(const struct runner *r)
+{
+	int64_t timeout = RUN_POLL_MAX_MS, agents = agents_timeout(r);
+
+	if (r->due_first != NULL || r->progress)
+		return 0;
+	if (agents >= 0)
+		lower(&timeout, agents);
+	if (r->waiting > 0 && !r->flush)
+		lower(&timeout, (r->next_due - time(NULL)) * 1000);
+	if (r->busy > 0)
+		lower(&timeout, r->busy_again - now_ms());
+	if (r->unwritten > 0)
+		lower(&timeout, r->unwritten_again - now_ms());
+	if (r->slots_again > now_ms())
+		lower(&timeout, r->slots_again - now_ms());
+	return timeout;
+}
+
+static void
+read_wakes(struct runner *r)
+{
+	char id[QUEUE_ID_MAX + 1];
+	bool overrun = false;
+
+	reload(r);
+	while (spool_wake_read(r->wake, id, &overrun) == 1)
+		entries_add(r, id);
+	if (overrun)
+		scan(r);
+}
+
+/* One fsync for a turn: it ends when it is full, old, or nobody speaks. */
+static void
+end_turn(struct runner *r, bool silent)
+{
+	if (!r->dirty && r->turn_results == 0)
+		return;
+	if (silent || r->turn_results >= TURN_RESULTS_MAX ||
+	    now_ms() - r->turn_began >= TURN_MS_MAX)
+		deliver_sync(r);
+}
+
+static void
+wait_and_hear(struct runner *r)
+{
+	struct pollfd fds[AGENTS_MAX + 2];
+	int timeout = (int)poll_timeout(r);
+	size_t n = 1;
+	int ready;
+
+	fds[0] = (struct pollfd){.fd = r->wake, .events = POLLIN};
+	n += agents_poll(r, fds + 1, AGENTS_MAX + 1);
+	r->progress = false;
+	ready = poll(fds, (nfds_t)n, 0);
+	end_turn(r, ready == 0);
+	if (ready == 0 && timeout > 0)
+		ready = poll(fds, (nfds_t)n, timeout);
+	if (ready <= 0)
+		return;
+	agents_handle(r, fds + 1, n - 1);
+	if (r->wake >= 0 && fds[0].revents != 0)
+		read_wakes(r);
+}
+
+static void
+work(struct runner *r)
+{
+	while (!r->stop && !nothing_left(r)) {
+		wake_what_is_due(r);
+		classify_due(r);
+		hops_work(r);
+		deliver_retry_unwritten(r);
+		agents_tidy(r);
+		entries_forget_gone(r);
+		if (!nothing_left(r))
+			wait_and_hear(r);
+	}
+	deliver_sync(r);
+}
+
+/* ---- A run, from its start to its end ---- */
+
+/* Every open message costs a descriptor: take what we are allowed. */
+static size_t
+raise_descriptors(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+		return 1;
+	l.rlim_cur = l.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &l);
+	(void)getrlimit(RLIMIT_NOFILE, &l);
+	if (l.rlim_cur >= OPEN_MAX_MESSAGES + AGENTS_MAX + OPEN_RESERVE)
+		return OPEN_MAX_MESSAGES;
+	return l.rlim_cur > 2 * OPEN_RESERVE
+		   ? (size_t)(l.rlim_cur - OPEN_RESERVE) / 2
+		   : 10;
+}
+
+static void
+runner_init(struct runner *r, struct instance *in)
+{
+	*r = (struct runner){.in = in, .wake = -1};
+	r->record = xmalloc(RECORD_MAX);
+	r->open_max = raise_descriptors();
+	if (in->all)
+		spool_sweep(&in->spool);
+}
+
+static void
+runner_free(struct runner *r)
+{
+	agents_close_all(r);
+	hops_free(r);
+	deliver_abandon_all(r);
+	entries_free(r);
+	free(r->record);
+}
+
+/* R5: did anything come between the last look and the closed FIFO? */
+static bool
+anything_left(struct runner *r)
+{
+	struct entry *e, *next;
+
+	scan(r);
+	e = r->due_first;
+	r->due_first = r->due_last = NULL;
+	for (; e != NULL; e = next) {
+		next = e->next;
+		if (is_due(r, e))
+			entries_append_due(r, e);
+	}
+	if (r->due_only)
+		return r->due_first != NULL;
+	return r->due_first != NULL || r->waiting > 0 || r->busy > 0;
+}
+
+/* R2 to R6, with the run lock held by this process until it exits. */
+static void
+run(struct instance *in, bool due_only)
+{
+	struct runner r;
+
+	runner_init(&r, in);
+	r.due_only = due_only;
+	do {
+		r.wake = spool_wake_open(&in->spool); /* R2 */
+		scan(&r);
+		work(&r);
+		if (r.wake >= 0)
+			(void)close(r.wake); /* R4 */
+		r.wake = -1;
+	} while (!r.stop && anything_left(&r));
+	runner_free(&r);
+}
+
+static bool
+able_to_deliver(const struct instance *in)
+{
+	const char *why = NULL;
+
+	if (process_may_deliver(0, !in->private_instance, &why))
+		return true;
+	log_event(LOG_QUEUE, LOG_WARNING, "left to the system's run: %s", why);
+	return false;
+}
+
+/*
+ * S1 and S2: wake the runner or become it.  A runner that is about to end
+ * has closed its FIFO but still holds the lock: ask again until it is gone.
+ */
+static void
+wake_or_become(struct instance *in, const char *id, bool due_only)
+{
+	int64_t until = now_ms() + WAKE_TRY_MS_MAX;
+	struct timespec nap = {.tv_nsec = 1000000};
+
+	while (spool_wake_write(&in->spool, id) != 0) {
+		int lock = spool_lock_run(&in->spool);
+
+		if (lock >= 0) {
+			run(in, due_only);
+			return;
+		}
+		if (errno != EWOULDBLOCK || now_ms() >= until)
+			return;
+		(void)nanosleep(&nap, NULL);
+		if (nap.tv_nsec < 100000000)
+			nap.tv_nsec *= 2;
+	}
+}
+
+void
+queue_wake(struct instance *in, const char *id)
+{
+	if (spool_wake_write(&in->spool, id) == 0 || !able_to_deliver(in))
+		return;
+	if (fork() != 0)
+		return; /* without a child the next run takes it up */
+	process_detach(false);
+	wake_or_become(in, id, false);
+	_exit(EX_OK);
+}
+
+int
+queue_run(struct instance *in)
+{
+	if (in->conf->defer || !able_to_deliver(in))
+		return EX_OK;
+	process_detach(false);
+	wake_or_become(in, "", true);
+	return EX_OK;
+}
+
+int
+queue_flush(struct instance *in, const char *id, bool verbose)
+{
+	const char *why = NULL;
+	struct runner r;
+
+	if (!process_may_deliver(0, !in->private_instance, &why)) {
+		complain("cannot deliver from here: %s", why);
+		return EX_UNAVAILABLE;
+	}
+	runner_init(&r, in);
+	r.flush = true;
+	r.verbose = verbose;
+	r.only = id;
+	r.give_up = now_ms() + FLUSH_LOCK_MS_MAX;
+	scan(&r);
+	work(&r);
+	runner_free(&r);
+	return EX_OK;
+}

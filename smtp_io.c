@@ -1,0 +1,283 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * smtp_io.c - commands out, replies in, and what they mean as outcomes.
+ *
+ * Runs in:   dma-smtp. No files, no globals.
+ * Trusts:    its job's hop. Distrusts: every byte net_getline() returns, and
+ *            what the rest of us wants to write.
+ * Promises:  no control byte leaves in a command; a reply is whole or none.
+ */
+#include "smtp_session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util.h"
+
+/* RFC 5321, 4.5.3.1.5 asks for 512 a line; this bounds their sum. */
+#define REPLY_BYTES_MAX (32 * SMTP_LINE_MAX)
+
+/* Leaves room in an outcome's text for who said it, and to what. */
+#define QUOTED_REPLY_MAX 640
+
+static const struct {
+	const char *name; /* as logs have it: "in reply to ..." */
+	int64_t ms;
+} stages[] = {
+    [STAGE_GREETING] = {"connection", SMTP_GREETING_MS},
+    [STAGE_EHLO] = {"EHLO command", SMTP_COMMAND_MS},
+    [STAGE_STARTTLS] = {"STARTTLS command", SMTP_COMMAND_MS},
+    [STAGE_AUTH] = {"AUTH command", SMTP_COMMAND_MS},
+    [STAGE_RSET] = {"RSET command", SMTP_COMMAND_MS},
+    [STAGE_MAIL] = {"MAIL FROM command", SMTP_COMMAND_MS},
+    [STAGE_RCPT] = {"RCPT TO command", SMTP_COMMAND_MS},
+    [STAGE_DATA] = {"DATA command", SMTP_DATA_INIT_MS},
+    [STAGE_DOT] = {"end of DATA command", SMTP_DATA_END_MS},
+    [STAGE_QUIT] = {"QUIT command", SMTP_QUIT_MS},
+};
+
+bool
+smtp_is_lmtp(const struct smtp_session *s)
+{
+	return s->hop->protocol == PROTOCOL_LMTP;
+}
+
+const char *
+smtp_stage_name(enum smtp_stage stage)
+{
+	return stages[stage].name;
+}
+
+void
+smtp_deadline(struct smtp_session *s, int64_t ms)
+{
+	int64_t left = s->deadline - now_ms();
+
+	ms = smtp_scaled(s->hop, ms);
+	if (ms > left)
+		ms = left;
+	net_deadline(&s->net, ms > 0 ? ms : 0);
+}
+
+void
+smtp_trace(struct smtp_session *s, char side, const char *text)
+{
+	if (s->cb->trace != NULL)
+		s->cb->trace(s->cb->arg, side, text);
+}
+
+bool
+smtp_line_ok(const char *line, size_t max)
+{
+	size_t i;
+
+	for (i = 0; line[i] != '\0'; i++) {
+		unsigned char c = (unsigned char)line[i];
+		if (c < 0x20 || c == 0x7f || i >= max)
+			return false;
+	}
+	return true;
+}
+
+int
+smtp_put_line(
+    struct smtp_session *s, const char *line, size_t max, const char *shown)
+{
+	if (!smtp_line_ok(line, max)) {
+		errno = EINVAL;
+		return -1;
+	}
+	smtp_trace(s, 'C', shown != NULL ? shown : line);
+	if (net_put(&s->net, line, strlen(line)) == -1)
+		return -1;
+	return net_put(&s->net, "\r\n", 2);
+}
+
+/* One line of a reply; -1 with errno. */
+static int
+get_reply_line(struct smtp_session *s, size_t max, struct smtp_reply *r,
+    bool *more, smtp_line_hook *hook, size_t number)
+{
+	char shown[SMTP_LINE_MAX + 1], *line;
+	size_t len;
+
+	if (net_getline(&s->net, max, &line, &len) == -1)
+		return -1;
+	if (s->cb->trace != NULL)
+		smtp_trace(s, 'S', printable(shown, sizeof(shown), line, len));
+	if (smtp_parse_reply_line(r, line, len, more) == -1)
+		return -1;
+	if (hook != NULL) {
+		size_t skip = len > 4 ? 4 : len;
+		hook(s, number, line + skip, len - skip);
+	}
+	return (int)len;
+}
+
+int
+smtp_get_reply(struct smtp_session *s, enum smtp_stage stage,
+    struct smtp_reply *reply, smtp_line_hook *hook)
+{
+	struct smtp_reply r = {0};
+	size_t max = stage == STAGE_AUTH ? SASL_LINE_MAX : SMTP_LINE_MAX;
+	size_t number = 0, total = 0;
+	bool more = true;
+	int n;
+
+	smtp_deadline(s, stages[stage].ms);
+	while (more) {
+		n = get_reply_line(s, max, &r, &more, hook, number);
+		if (n == -1)
+			return -1;
+		total += (size_t)n;
+		if (++number > SMTP_LINES_MAX || total > REPLY_BYTES_MAX) {
+			errno = EMSGSIZE;
+			return -1;
+		}
+	}
+	*reply = r;
+	return 0;
+}
+
+bool
+smtp_spoke_early(struct smtp_session *s, struct smtp_reply *reply, int *rc)
+{
+	if (!net_input_pending(&s->net))
+		return false;
+	*rc = smtp_get_reply(s, STAGE_QUIT, reply, NULL);
+	if (*rc == 0 && reply->code != 421) {
+		*rc = -1;
+		errno = EPROTO;
+	}
+	return true;
+}
+
+int
+smtp_exchange(struct smtp_session *s, enum smtp_stage stage,
+    struct smtp_reply *reply, smtp_line_hook *hook)
+{
+	int rc;
+
+	if (smtp_spoke_early(s, reply, &rc))
+		return rc;
+	smtp_deadline(s, stages[stage].ms);
+	if (smtp_put_line(s, buf_str(&s->line), SMTP_COMMAND_MAX, NULL) == -1)
+		return -1;
+	/* A server that closes says why first: read it all the same. */
+	if (net_flush(&s->net) == -1 && errno == ETIMEDOUT)
+		return -1;
+	return smtp_get_reply(s, stage, reply, hook);
+}
+
+/* ---- Outcomes ---- */
+
+/* Subject and detail of RFC 3463 for a code that came without. */
+static const char *
+dsn_for_code(enum smtp_stage stage, int code)
+{
+	static const struct {
+		enum smtp_stage stage;
+		int code;
+		const char *dsn;
+	} table[] = {
+	    {STAGE_RCPT, 450, "2.0"},
+	    {STAGE_RCPT, 452, "3.1"},
+	    {STAGE_RCPT, 550, "1.1"},
+	    {STAGE_RCPT, 551, "1.6"},
+	    {STAGE_RCPT, 552, "2.2"},
+	    {STAGE_RCPT, 553, "1.3"},
+	    {STAGE_RCPT, 556, "1.10"},
+	    {STAGE_MAIL, 452, "3.1"},
+	    {STAGE_MAIL, 552, "3.4"},
+	    {STAGE_MAIL, 553, "1.7"},
+	    {STAGE_DOT, 452, "3.1"},
+	    {STAGE_DOT, 552, "3.4"},
+	};
+	size_t i;
+
+	if (code == 530 || code == 535 || code == 534 || code == 538)
+		return "7.0";
+	for (i = 0; i < ARRAY_LEN(table); i++)
+		if (table[i].stage == stage && table[i].code == code)
+			return table[i].dsn;
+	return "0.0";
+}
+
+void
+smtp_outcome_reply(const struct smtp_session *s, struct outcome *o,
+    enum outcome_class class, enum smtp_stage stage,
+    const struct smtp_reply *reply)
+{
+	char dsn[16], digit = '4';
+
+	if (class == OUTCOME_SENT)
+		digit = '2';
+	else if (class == OUTCOME_FAIL)
+		digit = '5';
+	(void)snprintf(dsn, sizeof(dsn), "%c.%s", digit,
+	    reply->dsn[0] != '\0' ? reply->dsn + 2
+				  : dsn_for_code(stage, reply->code));
+	if (class == OUTCOME_SENT)
+		outcome_set(o, class, dsn, "%s", reply->text);
+	else
+		outcome_set(o, class, dsn,
+		    "host %s[%s] said: %.*s (in reply to %s)", s->target.name,
+		    s->target.address, QUOTED_REPLY_MAX, reply->text,
+		    smtp_stage_name(stage));
+	compat_strlcpy(o->relay, s->relay, sizeof(o->relay));
+	o->ms_connect = s->ms_connect;
+}
+
+/* What went wrong, in words, and its code of RFC 3463 less the class. */
+static const char *
+error_words(int error, const char **dsn)
+{
+	*dsn = "4.4.2";
+	switch (error) {
+	case ETIMEDOUT:
+		return "no answer in time";
+	case EPROTO:
+	case EMSGSIZE:
+		*dsn = "4.5.0";
+		return "something that is no SMTP reply in its place";
+	case EINVAL:
+		*dsn = "4.3.0";
+		return "a command that may not be sent";
+	case EIO:
+		*dsn = "4.7.5";
+		return "TLS error";
+	default:
+		return "lost connection";
+	}
+}
+
+void
+smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
+    enum outcome_class class, enum smtp_stage stage, int error)
+{
+	const char *dsn, *words = error_words(error, &dsn);
+
+	outcome_set(o, class, dsn, "host %s[%s]: %s (%s %s)%s", s->target.name,
+	    s->target.address, words,
+	    error == EINVAL ? "as" : "waiting for the reply to",
+	    smtp_stage_name(stage),
+	    class == OUTCOME_UNCERTAIN ? "; the message may have arrived" : "");
+	compat_strlcpy(o->relay, s->relay, sizeof(o->relay));
+	o->ms_connect = s->ms_connect;
+}
+
+enum outcome_class
+smtp_refusal_class(const struct smtp_reply *reply)
+{
+	switch (reply->code) {
+	case 530: /* these speak of our configuration, not of the mail */
+	case 534:
+	case 535:
+	case 538:
+		return OUTCOME_DEFER;
+	default:
+		return reply->code >= 500 ? OUTCOME_FAIL : OUTCOME_DEFER;
+	}
+}

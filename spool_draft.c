@@ -1,0 +1,304 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * spool_draft.c - intake: a message on its way to being a queue file.
+ *
+ * Runs in:   dma, as submitter (and as runner, for notices).
+ * Trusts:    the envelope's types. Distrusts: the message's bytes; the disk.
+ * Promises:  after spool_commit() gave 0 the message survives a power cut;
+ *            before, nothing is queued.
+ */
+#include "spool.h"
+
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util.h"
+
+#define BUFFER_SIZE  (64 * 1024)
+#define ID_TRIES_MAX 10
+
+_Static_assert(ENVELOPE_MESSAGE_OFFSET + ENVELOPE_MESSAGE_LEN <= 512,
+    "what is filled in lies in the first sector");
+
+/* Returns 0, or -1 with errno; EEXIST: there is such a file. */
+static int
+create_file(const struct spool *s, struct spool_draft *d)
+{
+	int fd;
+
+	fd = openat(s->dirfd, d->name,
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd == -1)
+		return -1;
+	d->fd = fd;
+	/* Not by openat's mode: the umask is 077. */
+	if (s->mode != 0600 && fchmod(fd, s->mode) == -1)
+		return -1;
+	return flock(fd, LOCK_EX | LOCK_NB);
+}
+
+static void
+set_name(struct spool_draft *d)
+{
+	(void)snprintf(d->name, sizeof(d->name), "tmp.%s", d->env->id);
+}
+
+static int
+create_random(const struct spool *s, struct spool_draft *d)
+{
+	unsigned tries;
+
+	for (tries = 0; tries < ID_TRIES_MAX; tries++) {
+		if (spool_new_id(s->uid, d->env->id) == -1)
+			return -1;
+		set_name(d);
+		if (create_file(s, d) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -1;
+	}
+	return -1;
+}
+
+/*
+ * A chosen id is a notice's, the same in each run: one that is queued was
+ * committed before, and a draft of it that nobody holds was begun by a run
+ * that died.
+ */
+static int
+create_chosen(const struct spool *s, struct spool_draft *d)
+{
+	struct stat st;
+
+	if (fstatat(s->dirfd, d->env->id, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = EEXIST;
+		return -1;
+	}
+	set_name(d);
+	if (create_file(s, d) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -1;
+	if (spool_remove_stale(s, d->name, 0) && create_file(s, d) == 0)
+		return 0;
+	if (errno == EEXIST)
+		errno = EWOULDBLOCK;
+	return -1;
+}
+
+/* Write out; an error is remembered, since the file then has a hole. */
+static int
+write_out(struct spool_draft *d, const void *p, size_t len)
+{
+	if (d->error == 0 && len > 0 && write_full(d->fd, p, len) == -1)
+		d->error = errno;
+	if (d->error != 0) {
+		errno = d->error;
+		return -1;
+	}
+	d->written += len;
+	return 0;
+}
+
+static int
+flush(struct spool_draft *d)
+{
+	if (write_out(d, d->buffer, d->used) == -1)
+		return -1;
+	d->used = 0;
+	return 0;
+}
+
+static int
+put(struct spool_draft *d, const char *p, size_t len)
+{
+	if (len > BUFFER_SIZE - d->used) {
+		if (flush(d) == -1)
+			return -1;
+		if (len >= BUFFER_SIZE)
+			return write_out(d, p, len);
+	}
+	memcpy(d->buffer + d->used, p, len);
+	d->used += len;
+	return 0;
+}
+
+static int
+put_envelope(struct spool_draft *d)
+{
+	struct buf text = {.max = ENVELOPE_MAX};
+	int status, saved;
+
+	status = envelope_encode(d->env, &text);
+	if (status == 0)
+		status = put(d, text.data, text.len);
+	saved = errno;
+	buf_free(&text);
+	errno = saved;
+	return status;
+}
+
+int
+spool_create(struct spool *s, struct envelope *env, struct spool_draft *d)
+{
+	bool chosen;
+	int status;
+
+	memset(d, 0, sizeof(*d));
+	d->env = env;
+	d->fd = -1;
+	d->checksum = CHECKSUM_INIT;
+	chosen = env->id[0] != '\0';
+	status = chosen ? create_chosen(s, d) : create_random(s, d);
+	if (status == 0) {
+		d->buffer = xmalloc(BUFFER_SIZE);
+		status = put_envelope(d);
+	}
+	if (status == -1) {
+		spool_abandon(s, d);
+		if (!chosen)
+			env->id[0] = '\0';
+	}
+	return status;
+}
+
+/* ---- What is in the message ---- */
+
+/* Eight at a time: the test costs every byte of every message. */
+static bool
+has_8bit(const char *p, size_t len)
+{
+	uint64_t word, high;
+
+	for (high = 0; len >= sizeof(word); p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		high |= word;
+		len -= sizeof(word);
+	}
+	for (; len > 0; p++, len--)
+		high |= (unsigned char)*p;
+	return (high & 0x8080808080808080ULL) != 0;
+}
+
+static bool
+has_long_line(struct spool_draft *d, const char *p, size_t len)
+{
+	const char *end, *lf;
+
+	for (end = p + len; p < end; p = lf + 1, d->line = 0) {
+		lf = memchr(p, '\n', (size_t)(end - p));
+		d->line += (size_t)((lf != NULL ? lf : end) - p);
+		if (d->line > LINE_WIRE_MAX)
+			return true;
+		if (lf == NULL)
+			break;
+	}
+	return false;
+}
+
+/* Once a flag is set its test is over. */
+static void
+find_flags(struct spool_draft *d, const char *p, size_t len)
+{
+	if ((d->flags & MESSAGE_8BIT) == 0 && has_8bit(p, len))
+		d->flags |= MESSAGE_8BIT;
+	if ((d->flags & MESSAGE_LONG_LINE) == 0 && has_long_line(d, p, len))
+		d->flags |= MESSAGE_LONG_LINE;
+	if ((d->flags & MESSAGE_NUL) == 0 && memchr(p, '\0', len) != NULL)
+		d->flags |= MESSAGE_NUL;
+	if ((d->flags & MESSAGE_LONE_CR) == 0 && memchr(p, '\r', len) != NULL)
+		d->flags |= MESSAGE_LONE_CR;
+}
+
+int
+spool_append(struct spool_draft *d, const void *p, size_t len)
+{
+	if (len == 0)
+		return 0;
+	find_flags(d, p, len);
+	d->checksum = checksum_update(d->checksum, p, len);
+	d->length += len;
+	return put(d, p, len);
+}
+
+/* ---- The commit ---- */
+
+static void
+draft_over(struct spool_draft *d)
+{
+	if (d->fd != -1)
+		(void)close(d->fd);
+	d->fd = -1;
+	free(d->buffer);
+	d->buffer = NULL;
+}
+
+void
+spool_abandon(struct spool *s, struct spool_draft *d)
+{
+	int saved;
+
+	saved = errno;
+	if (d->fd != -1)
+		(void)unlinkat(s->dirfd, d->name, 0);
+	draft_over(d);
+	errno = saved;
+}
+
+/*
+ * Fill the blanks: in the buffer where that still holds the file's
+ * beginning, so that a small message is one write.
+ */
+static int
+write_rest(struct spool_draft *d)
+{
+	struct envelope *e = d->env;
+	char text[ENVELOPE_MESSAGE_LEN + 1];
+	bool whole;
+
+	e->flags = d->flags;
+	e->length = d->length;
+	e->checksum = d->checksum;
+	envelope_message_text(e, text);
+	whole = d->written == 0;
+	if (whole)
+		memcpy(d->buffer + ENVELOPE_MESSAGE_OFFSET, text,
+		    ENVELOPE_MESSAGE_LEN);
+	if (flush(d) == -1)
+		return -1;
+	if (whole)
+		return 0;
+	return pwrite_full(
+	    d->fd, text, ENVELOPE_MESSAGE_LEN, ENVELOPE_MESSAGE_OFFSET);
+}
+
+int
+spool_commit(struct spool *s, struct spool_draft *d)
+{
+	/*
+	 * The bytes before the name, the name before we say yes.  After a
+	 * failed fsync the kernel may have dropped the bytes and would call
+	 * the next one a success (V-57), so there is none.
+	 */
+	if (write_rest(d) == -1 || fsync(d->fd) == -1 ||
+	    compat_rename_noreplace(s->dirfd, d->name, d->env->id) == -1) {
+		spool_abandon(s, d);
+		return -1;
+	}
+	if (fsync(s->dirfd) == -1) {
+		(void)unlinkat(s->dirfd, d->env->id, 0);
+		draft_over(d);
+		errno = EIO;
+		return -1;
+	}
+	draft_over(d);
+	return 0;
+}

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures.  README.md in the directory above has the map."""
+
+import itertools
+import os
+import pathlib
+import shutil
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import certs  # noqa: E402
+import dnsd  # noqa: E402
+import house  # noqa: E402
+import instance  # noqa: E402
+import servers  # noqa: E402
+import smtpd  # noqa: E402
+
+house.adopt_orphans()
+NAMESPACE_TROUBLE = house.enter_namespaces() if house.IS_ROOT else None
+TREE_NAMES = ("sendmail", "send-mail", "mailq", "newaliases", "dmactl")
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    if NAMESPACE_TROUBLE:
+        pytest.exit("cannot isolate the tests: " + NAMESPACE_TROUBLE, 1)
+    return house.make_scratch()
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The build directory of the plain program."""
+    return house.build("plain")
+
+
+@pytest.fixture(scope="session")
+def tree(scratch, built):
+    """The programs with all their names, where any user reaches them."""
+    directory = scratch / "tree"
+    directory.mkdir(mode=0o755)
+    for name in ("dma", "dma-smtp", "dma-local"):
+        shutil.copy(built / name, directory / name)
+        os.chmod(directory / name, 0o755)
+    for name in TREE_NAMES:
+        os.symlink("dma", directory / name)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def authority(scratch):
+    return certs.Authority(scratch / "certs")
+
+
+@pytest.fixture(scope="session")
+def trusted(authority):
+    """The CA, and this machine believes it; for root only."""
+    if not house.IS_ROOT:
+        pytest.skip("needs root: a CA of its own in /etc/ssl")
+    house.trust(authority)
+    return authority
+
+
+@pytest.fixture
+def private(scratch, tree):
+    one = instance.Private(scratch / ("private.%d" % next(numbers)), tree)
+    yield one
+    instance.kill_all()
+
+
+@pytest.fixture(scope="session")
+def installed(scratch):
+    if not house.IS_ROOT:
+        pytest.skip("needs root: an installed tree and several users")
+    one = instance.System(scratch / "system")
+    one.install()
+    return one
+
+
+@pytest.fixture
+def system(installed):
+    installed.reset()
+    yield installed
+    instance.kill_all()
+
+
+class Servers:
+    """Starts servers for one test and holds the client to the rules."""
+
+    def __init__(self):
+        self.running = []
+
+    def sink(self, *args, **options):
+        return self.keep(smtpd.Sink(*args, **options))
+
+    def script(self, text, **options):
+        return self.keep(smtpd.Script(text, **options))
+
+    def keep(self, server):
+        self.running.append(server.start())
+        return server
+
+    def again(self, server, kind=smtpd.Sink, **options):
+        """Stop a server and start another one on its port."""
+        server.stop()
+        return self.keep(kind(host=server.host, port=server.port, **options))
+
+    def stop(self):
+        for server in self.running:
+            server.stop()
+        broken = [v for s in self.running for v in s.violations]
+        assert not broken, "the client broke the protocol: %s" % broken
+
+
+@pytest.fixture
+def smtp(request):
+    servers_of_test = Servers()
+    yield servers_of_test
+    report = getattr(request.node, "report", None)
+    if report is not None and report.failed:
+        for server in servers_of_test.running:
+            print(server.dialogue())
+    servers_of_test.stop()
+
+
+@pytest.fixture(scope="session")
+def name_server():
+    if not house.IS_ROOT:
+        pytest.skip("needs root: a name server on port 53")
+    server = dnsd.NameServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def dns(name_server):
+    name_server.clear()
+    return name_server
+
+
+@pytest.fixture
+def real(scratch, authority, request):
+    """Real mail servers: real.postfix(...), each stopped at the end."""
+    if not house.IS_ROOT:
+        pytest.skip("needs root: mail servers in roots of their own")
+    started = servers.Started(scratch, authority, next(numbers))
+    yield started
+    report = getattr(request.node, "report", None)
+    started.stop(show_logs=report is not None and report.failed)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call":
+        item.report = report
+        if report.failed:
+            for name in ("private", "system"):
+                one = item.funcargs.get(name)
+                if one is not None:
+                    report.sections.append(("log of dma", one.log()))
+
+
+def pytest_sessionfinish(session):
+    """For test/run: how many passed, failed and were skipped."""
+    path = os.environ.get("DMA_COUNTS")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if path and reporter:
+        stats = {key: len(value) for key, value in reporter.stats.items()}
+        pathlib.Path(path).write_text("%d %d %d\n" % (
+            stats.get("passed", 0) + stats.get("xfailed", 0),
+            stats.get("failed", 0) + stats.get("error", 0),
+            stats.get("skipped", 0)))

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A dma to test: a private instance (any user) or an installed one (root).
+
+A test speaks to it as callers do: command lines, stdin, exit statuses; and
+looks at what anybody can look at: mailq, the log, mailboxes, processes.
+"""
+
+import mailbox
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import house
+
+QUEUE_ID = re.compile(r"^[0-9A-V]{20}(x[0-9]+)*$")
+OURS = ("dma", "sendmail", "send-mail", "mailq", "dmactl", "newaliases",
+        "dma-smtp", "dma-local", "dma-become")
+BOUND = 15  # seconds that a test waits for anything
+COMMAND_BOUND = 120  # seconds that any command may take
+
+
+def wait_for(condition, what, bound=BOUND):
+    """Until condition() is true; never longer than bound seconds."""
+    end = time.monotonic() + bound
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, "waited %d s for: %s" % (bound, what)
+        time.sleep(0.01)
+
+
+# ---- Processes: all that we ever started descend from this one ----
+
+def read_stat(pid):
+    try:
+        with open("/proc/%s/stat" % pid, encoding="latin-1") as file:
+            text = file.read()
+    except OSError:
+        return None
+    name = text[text.index("(") + 1:text.rindex(")")]
+    fields = text[text.rindex(")") + 2:].split()
+    return name, fields[0], int(fields[1]), int(fields[3])
+
+
+def processes():
+    """{pid: name} of every live process of dma beneath us."""
+    table = {}
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            stat = read_stat(pid)
+            if stat:
+                table[int(pid)] = stat
+    me, found = os.getpid(), {}
+    for pid, (name, state, parent, session) in table.items():
+        if name not in OURS:
+            continue
+        up = parent
+        while up in table and up != me:
+            up = table[up][2]
+        if up != me:
+            continue
+        if state in "ZX":
+            # An orphan that became ours, not a child of subprocess.
+            if parent == me and session != os.getsid(0):
+                reap(pid)
+            continue
+        found[pid] = name
+    return found
+
+
+def reap(pid):
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except OSError:
+        pass
+
+
+def kill_all():
+    """No process of ours outlives its test."""
+    def gone():
+        left = processes()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        return not left
+    wait_for(gone, "the processes of this test to end")
+
+
+class Result:
+    def __init__(self, done):
+        self.exit = done.returncode
+        self.out = done.stdout.decode("utf-8", "surrogateescape")
+        self.err = done.stderr.decode("utf-8", "surrogateescape")
+
+    def __repr__(self):
+        return "exit %d\nstdout: %s\nstderr: %s" % (
+            self.exit, self.out, self.err)
+
+
+class Instance:
+    """What both kinds have in common."""
+
+    user = None  # who runs commands unless a test says otherwise
+    bin = None  # directory of sendmail, mailq
+    conf_path = spool = log_path = None
+    first_args = ()
+
+    def configure(self, *lines, **keys):
+        """Write dma.conf: the defaults of the tests, then these."""
+        text = dict(self.defaults())
+        text.update(keys)
+        out = []
+        for key, value in text.items():
+            if value is True:
+                out.append(key)
+            elif value is not None and value is not False:
+                out.append("%s %s" % (key, value))
+        self.write(self.conf_path, "\n".join(out + list(lines)) + "\n")
+
+    def defaults(self):
+        raise NotImplementedError
+
+    def write(self, path, text, mode=0o644):
+        pathlib.Path(path).write_text(text)
+        os.chmod(path, mode)
+        self.own(path)
+
+    def own(self, path):
+        pass
+
+    def popen(self, *args, name="sendmail", user=None, env=None, **more):
+        account = pwd.getpwnam(user or self.user)
+        if house.IS_ROOT:
+            more.update(user=account.pw_uid, group=account.pw_gid,
+                        extra_groups=[])
+        environment = {"PATH": "/usr/bin:/bin", "LOGNAME": account.pw_name}
+        environment.update(env or {})
+        more.setdefault("stdin", subprocess.PIPE)
+        more.setdefault("stdout", subprocess.PIPE)
+        more.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(
+            [str(self.bin / name), *self.first_args, *args],
+            env=environment, cwd="/", **more)
+
+    def run(self, *args, text=b"", **more):
+        if isinstance(text, str):
+            text = text.encode()
+        if isinstance(more.get("stdin"), int):
+            text = None
+        process = self.popen(*args, **more)
+        try:
+            out, err = process.communicate(text, COMMAND_BOUND)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return Result(subprocess.CompletedProcess(
+            args, process.returncode, out or b"", err or b""))
+
+    def submit(self, *args, text="Subject: test\n\nhello\n", **more):
+        """A submission that must be accepted."""
+        result = self.run(*args, text=text, **more)
+        assert result.exit == 0, result
+        assert result.err == "", result
+        return result
+
+    def flush(self, *args, **more):
+        result = self.run("-q", *args, **more)
+        assert result.exit == 0, result
+        return result
+
+    def mailq(self, **more):
+        result = self.run("-bp", **more)
+        assert result.exit == 0, result
+        return result.out
+
+    def queue(self):
+        return sorted(n for n in os.listdir(self.spool) if QUEUE_ID.match(n))
+
+    def traces(self):
+        """What else lies in the spool: drafts, damaged or dead messages."""
+        return sorted(n for n in os.listdir(self.spool)
+                      if n.startswith(("tmp.", "bad.", "dead.")))
+
+    def log(self):
+        try:
+            return pathlib.Path(self.log_path).read_text()
+        except FileNotFoundError:
+            return ""
+
+    def logged(self, pattern):
+        return re.search(pattern, self.log())
+
+    def wait_delivered(self, bound=BOUND):
+        wait_for(lambda: not self.queue(), "the queue to be empty", bound)
+
+    def wait_deferred(self, count=1, bound=BOUND):
+        """Until so many recipients were tried and put off."""
+        wait_for(lambda: self.log().count("status=deferred") >= count,
+                 "%d deferrals in the log" % count, bound)
+
+    def wait_idle(self, bound=BOUND):
+        wait_for(lambda: not processes(), "no process of ours to be left",
+                 bound)
+
+    def kill_runners(self):
+        kill_all()
+
+
+def messages_in(path):
+    if not os.path.exists(path):
+        return []
+    return list(mailbox.mbox(path, create=False))
+
+
+class Private(Instance):
+    """dma -C: everything in one directory, nothing set-id."""
+
+    def __init__(self, directory, tree):
+        self.directory = pathlib.Path(directory)
+        self.user = house.ordinary_user()
+        self.bin = tree
+        self.conf_path = self.directory / "dma.conf"
+        self.spool = self.directory / "spool"
+        self.log_path = self.directory / "log"
+        self.mbox_path = self.directory / "mbox"
+        self.first_args = ("-C", str(self.conf_path))
+        self.directory.mkdir(mode=0o755)
+        self.own(self.directory)
+        self.spool.mkdir(mode=0o700)
+        self.spool.chmod(0o700)
+        self.own(self.spool)
+        self.write(self.directory / "aliases", "")
+        self.configure()
+
+    def defaults(self):
+        return {
+            "MAILNAME": "client.example",
+            "SPOOLDIR": self.spool,
+            "LIBEXECDIR": self.bin,
+            "MAILBOX": self.mbox_path,
+            "ALIASES": self.directory / "aliases",
+            "LOG": self.log_path,
+            "TIMEOUTS": 10,
+            "MINFREE": 0,
+        }
+
+    def own(self, path):
+        if house.IS_ROOT:
+            account = pwd.getpwnam(self.user)
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+    def aliases(self, text):
+        self.write(self.directory / "aliases", text)
+
+    def relay(self, server, *lines, login=None, **keys):
+        """Let everything go through a server; login is "user:password"."""
+        keys.setdefault("SMARTHOST", server.host)
+        keys.setdefault("PORT", server.port)
+        if login:
+            user, password = login.split(":", 1)
+            self.write(self.directory / "auth.conf",
+                       "%s|%s:%s\n" % (user, keys["SMARTHOST"], password),
+                       0o600)
+            keys.setdefault("AUTHPATH", self.directory / "auth.conf")
+        self.configure(*lines, **keys)
+
+    def mbox(self):
+        return messages_in(self.mbox_path)
+
+
+class System(Instance):
+    """An installed tree, with its set-id programs and several users."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.user = "alice"
+        self.prefix = self.root / "usr"
+        self.bin = self.prefix / "sbin"
+        self.libexec = self.prefix / "libexec/dma"
+        self.confdir = self.root / "etc/dma"
+        self.conf_path = self.confdir / "dma.conf"
+        self.spool = self.root / "var/spool/dma"
+        self.maildir = self.root / "var/mail"
+        self.alias_path = self.root / "etc/aliases"
+        self.log_path = self.root / "var/log"
+
+    def variables(self):
+        return ["PREFIX=%s" % self.prefix, "CONFDIR=%s" % self.confdir,
+                "SPOOLDIR=%s" % self.spool, "MAILDIR=%s" % self.maildir,
+                "ALIASES=%s" % self.alias_path, "AGENTUSER=dmatest"]
+
+    def install(self):
+        self.build = house.build("installed", *self.variables())
+        for path in ("etc", "var/mail", "var/spool"):
+            (self.root / path).mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            ["make", "-f", house.TOP / "Makefile", "install",
+             *self.variables()],
+            cwd=self.build, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.install_output = done.stdout
+
+    def reset(self):
+        kill_all()
+        for name in os.listdir(self.spool):
+            os.unlink(self.spool / name)
+        shutil.rmtree(self.maildir)
+        self.maildir.mkdir()
+        mail = pwd.getpwnam("mail").pw_gid
+        os.chown(self.maildir, 0, mail)
+        os.chmod(self.maildir, 0o2775)
+        self.log_path.write_text("")
+        os.chown(self.log_path, 0, mail)
+        os.chmod(self.log_path, 0o660)
+        self.aliases("")
+        self.configure()
+
+    def defaults(self):
+        return {"MAILNAME": "client.example", "LOG": self.log_path,
+                "MINFREE": 0}
+
+    def aliases(self, text):
+        self.write(self.alias_path, text)
+
+    def relay(self, server, *lines, login=None, **keys):
+        keys.setdefault("SMARTHOST", server.host)
+        keys.setdefault("PORT", server.port)
+        if login:
+            user, password = login.split(":", 1)
+            path = self.confdir / "auth.conf"
+            self.write(path, "%s|%s:%s\n"
+                       % (user, keys["SMARTHOST"], password), 0o640)
+            os.chown(path, 0, pwd.getpwnam("mail").pw_gid)
+            keys.setdefault("AUTHPATH", path)
+        self.configure(*lines, **keys)
+
+    def mailbox(self, user):
+        return messages_in(self.maildir / user)

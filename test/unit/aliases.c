@@ -1,0 +1,296 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * aliases.c - what an alias file means, and what a bad line costs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../aliases.h"
+#include "../../buf.h"
+#include "../../limits.h"
+#include "../../util.h"
+
+struct reports {
+	char text[4096];
+	size_t count;
+};
+
+static void
+report(void *arg, const char *line)
+{
+	struct reports *r = arg;
+
+	r->count++;
+	snprintf(r->text + strlen(r->text), sizeof(r->text) - strlen(r->text),
+	    "%s\n", line);
+}
+
+/* All targets of a name, "a|b", or "-" where there is no such alias. */
+static const char *
+targets(const struct aliases *a, const char *name)
+{
+	static char text[1024];
+	const struct alias *alias = aliases_lookup(a, name);
+	size_t i;
+
+	if (alias == NULL)
+		return "-";
+	text[0] = '\0';
+	for (i = 0; i < alias->ntargets; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+		    "%s%s", i > 0 ? "|" : "", alias->targets[i]);
+	return text;
+}
+
+static void
+test_good(void **state)
+{
+	static const struct {
+		const char *text, *name, *targets;
+	} cases[] = {
+	    {"", "root", "-"},
+	    {"root: joe@x.example\n", "root", "joe@x.example"},
+	    {"root: joe", "root", "joe"},
+	    {"root:joe\r\nann: b\r\n", "root", "joe"},
+	    {"root:joe\r\nann: b\r\n", "ann", "b"},
+	    {"\xef\xbb\xbfroot: joe\n", "root", "joe"},
+	    {"Root : joe\n", "rOOT", "joe"},
+	    {"root: a, b\n", "root", "a|b"},
+	    {"root: a b\tc@d\n", "root", "a|b|c@d"},
+	    {"root: a ,b,, c,\n", "root", "a|b|c"},
+	    {"root: a,\n\tb,\n c\nx: y\n", "root", "a|b|c"},
+	    {"root: a\n\n# c\n   # d\n b\nx: y\n", "root", "a|b"},
+	    {"root:\n  a\n", "root", "a"},
+	    {"  root: a\n", "root", "a"},
+	    {"# c\n#d: e\nroot: a # b, c\nx: y#z\n", "root", "a"},
+	    {"# c\n#d: e\nroot: a # b, c\nx: y#z\n", "x", "y"},
+	    {"# c\n#d: e\nroot: a # b, c\nx: y#z\n", "d", "-"},
+	    {"root: a\n#c", "root", "a"},
+	    {"root: a\n   ", "root", "a"},
+	    {"root: a\nx: y\nROOT: b\n", "root", "a|b"},
+	    {"*: a\n", "*", "a"},
+	    {"\"root\": \"a\", \\b\n", "root", "a|b"},
+	    {"\"a: #,b\": c\n", "a: #,b", "c"},
+	    {"a\\:b: c\n", "a:b", "c"},
+	    {"r: \"joe doe\"@x.example\n", "r", "\"joe doe\"@x.example"},
+	    {"r: \"Joe <joe@x.example>\"\n", "r", "joe@x.example"},
+	    {"r: a@[IPv6:2001:db8::1], b\n", "r", "a@[IPv6:2001:db8::1]|b"},
+	    {"r: <a@x.example>, <b@x.example>\n", "r",
+		"a@x.example|b@x.example"},
+	    {"j\303\266rg: j\303\266rg@x.example\n", "j\303\266rg",
+		"j\303\266rg@x.example"},
+	    {"joe@x.example: a\nroot: b\n", "root", "b"},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_LEN(cases); i++) {
+		struct reports r = {{0}, 0};
+		struct aliases a;
+
+		aliases_parse(
+		    &a, "f", cases[i].text, strlen(cases[i].text), report, &r);
+		if (strcmp(targets(&a, cases[i].name), cases[i].targets) != 0)
+			fail_msg("%s%s: %s", cases[i].text, r.text,
+			    targets(&a, cases[i].name));
+		assert_int_equal(a.errors, 0);
+		assert_int_equal(r.count, 0);
+		aliases_free(&a);
+	}
+}
+
+/* Every bad line is reported once, at its line, and costs itself alone. */
+static void
+test_bad(void **state)
+{
+	static const struct {
+		const char *line, *error;
+	} cases[] = {
+	    {"root\n", "f:3: is not of the form"},
+	    {"root:\n", "f:3: is not of the form"},
+	    {"root: # nobody\n", "f:3: is not of the form"},
+	    {": a\n", "f:3: is not of the form"},
+	    {"root: a: b\n", "f:3: is not of the form"},
+	    {"root, b: a\n", "f:3: is not of the form"},
+	    {"root: |/bin/cat\n", "f:3: \"|/bin/cat\" is a command"},
+	    {"root: a, \"|/bin/cat -n\", b\n",
+		"f:3: \"\"|/bin/cat -n\"\" is a"},
+	    {"root: |cat -n, c: d\n", "f:3: \"|cat\" is a command"},
+	    {"root: /var/mail/x\n", "f:3: \"/var/mail/x\" is a file"},
+	    {"root: :include:/etc/list\n", "f:3: :include: is not supp"},
+	    {"root: \":include:/etc/list\"\n", "f:3: \"\":include:/etc/list\""},
+	    {"root: \"a\n", "f:3: a quote is not closed"},
+	    {"root: a\\\n", "f:3: a backslash"},
+	    {"root: a\001b\n", "f:3: a control character"},
+	    {"root: a\rb: c\n", "f:3: a control character"},
+	    {"root: a,\n b@@c\n", "f:4: \"b@@c\" "},
+	    {"root: a@\n", "f:3: \"a@\" "},
+	    {"root: Joe Doe <joe@x.example>\n", "f:3: \"<joe@x.example>\" fol"},
+	    {"root: |a, /b, \"c, :include:d \\\n", "f:3: \"|a\" is a command"},
+	};
+	char text[200];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_LEN(cases); i++) {
+		struct reports r = {{0}, 0};
+		struct aliases a;
+
+		snprintf(text, sizeof(text),
+		    "# first\nbefore: 1\n%safter: 2\nlast: |x\n",
+		    cases[i].line);
+		aliases_parse(&a, "f", text, strlen(text), report, &r);
+		if (strncmp(r.text, cases[i].error, strlen(cases[i].error)) !=
+		    0)
+			fail_msg("%s: %s", cases[i].line, r.text);
+		assert_string_equal(targets(&a, "before"), "1");
+		assert_string_equal(targets(&a, "after"), "2");
+		assert_string_equal(targets(&a, "root"), "-");
+		assert_int_equal(a.errors, 2);
+		assert_int_equal(r.count, 2);
+		assert_non_null(strstr(r.text, "\"|x\" is a command"));
+		assert_null(strpbrk(r.text, "\001\r"));
+		aliases_free(&a);
+	}
+}
+
+static void
+test_nul(void **state)
+{
+	static const char text[] = "a: b\0c\nd: e\n\0\nf: g\n";
+	struct reports r = {{0}, 0};
+	struct aliases a;
+
+	(void)state;
+	aliases_parse(&a, "f", text, sizeof(text) - 1, report, &r);
+	assert_int_equal(r.count, 2);
+	assert_string_equal(targets(&a, "a"), "-");
+	assert_string_equal(targets(&a, "d"), "e");
+	assert_string_equal(targets(&a, "f"), "g");
+	aliases_free(&a);
+}
+
+/* Any bytes at all: no crash, no endless loop, nothing leaked. */
+static void
+test_noise(void **state)
+{
+	static const char bytes[] = "ab:,, \t\n\n\r#\"\\[]<>|/@.*\0\x80";
+	unsigned seed = 1;
+	char text[200];
+	struct aliases a;
+	size_t i, n;
+
+	(void)state;
+	for (n = 0; n < 5000; n++) {
+		for (i = 0; i < sizeof(text); i++) {
+			seed = seed * 1103515245 + 12345;
+			text[i] = bytes[(seed >> 16) % (sizeof(bytes) - 1)];
+		}
+		aliases_parse(&a, "f", text, (n % sizeof(text)), NULL, NULL);
+		aliases_free(&a);
+	}
+}
+
+/* The stack must not grow with the file: many lines, one line of many. */
+static void
+test_large(void **state)
+{
+	struct reports r = {{0}, 0};
+	struct buf text = {0};
+	struct aliases a;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 100000; i++)
+		assert_int_equal(buf_printf(&text, "n%zu: t%zu\n", i, i), 0);
+	assert_int_equal(buf_puts(&text, "list: a"), 0);
+	for (i = 0; i < 100000; i++)
+		assert_int_equal(buf_printf(&text, ",\n u%zu", i), 0);
+	for (i = 0; i < 100000; i++)
+		assert_int_equal(buf_printf(&text, "\nmany: v%zu", i), 0);
+	aliases_parse(&a, "f", text.data, text.len, report, &r);
+	buf_free(&text);
+	assert_int_equal(r.count, 0);
+	assert_int_equal(a.count, 100002);
+	assert_string_equal(targets(&a, "N99999"), "t99999");
+	assert_int_equal(aliases_lookup(&a, "list")->ntargets, 100001);
+	assert_int_equal(aliases_lookup(&a, "many")->ntargets, 100000);
+	assert_int_equal(aliases_lookup(&a, "n7")->line, 8);
+	aliases_free(&a);
+}
+
+/* Runs of what looks like a beginning must not cost their square. */
+static void
+test_hostile_runs(void **state)
+{
+	static const char *const pieces[] = {
+	    "\"", "[", "\\", "#\n", " \n", "a:", "a ", ",", "\"\\", "a:b\n"};
+	const size_t size = 1 << 19;
+	char *text = xmalloc(size + 8);
+	struct aliases a;
+	size_t i, n;
+
+	(void)state;
+	for (i = 0; i < ARRAY_LEN(pieces); i++) {
+		for (n = 0; n < size; n += strlen(pieces[i]))
+			memcpy(text + n, pieces[i], strlen(pieces[i]));
+		aliases_parse(&a, "f", text, size, NULL, NULL);
+		aliases_free(&a);
+	}
+	free(text);
+}
+
+static void
+test_load(void **state)
+{
+	char path[] = "/tmp/aliases-test-XXXXXX";
+	struct aliases a;
+	int fd;
+
+	(void)state;
+	assert_int_equal(aliases_load(&a, "/nonexistent", NULL, NULL), 0);
+	assert_null(aliases_lookup(&a, "root"));
+	aliases_free(&a);
+	assert_int_equal(aliases_load(&a, "/", NULL, NULL), -1);
+	assert_int_equal(errno, EINVAL);
+	fd = mkstemp(path);
+	assert_int_equal(write_full(fd, "root: joe", 9), 0);
+	assert_int_equal(aliases_load(&a, path, NULL, NULL), 0);
+	assert_string_equal(targets(&a, "root"), "joe");
+	aliases_free(&a);
+	assert_int_equal(fchmod(fd, 0666), 0);
+	assert_int_equal(aliases_load(&a, path, NULL, NULL), -1);
+	assert_int_equal(errno, EPERM);
+	aliases_free(&a);
+	close(fd);
+	unlink(path);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_good),
+	    cmocka_unit_test(test_bad),
+	    cmocka_unit_test(test_nul),
+	    cmocka_unit_test(test_noise),
+	    cmocka_unit_test(test_large),
+	    cmocka_unit_test(test_hostile_runs),
+	    cmocka_unit_test(test_load),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

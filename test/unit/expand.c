@@ -1,0 +1,296 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * expand.c - what recipients become, and that none is lost.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../buf.h"
+#include "../../expand.h"
+#include "../../util.h"
+
+struct world {
+	struct conf *c;
+	struct aliases a;
+	struct recipients r;
+};
+
+static void
+complain_loudly(void *arg, const char *line)
+{
+	(void)arg;
+	fail_msg("%s", line);
+}
+
+static void
+begin(struct world *w, const char *conf, const char *aliases)
+{
+	struct conf_error error;
+
+	memset(w, 0, sizeof(*w));
+	w->c = conf_parse("c", conf, strlen(conf), false, &error);
+	if (w->c == NULL)
+		fail_msg("%s", error.text);
+	aliases_parse(
+	    &w->a, "a", aliases, strlen(aliases), complain_loudly, NULL);
+}
+
+static void
+end(struct world *w)
+{
+	recipients_free(&w->r);
+	aliases_free(&w->a);
+	conf_free(w->c);
+}
+
+static int
+add(struct world *w, const char *to, const char **why)
+{
+	struct addr a;
+
+	assert_int_equal(addr_parse(&a, to, false, why), 0);
+	return expand_add(
+	    &w->r, w->c, &w->a, &a, NOTIFY_DELAY, "rfc822;orig", why);
+}
+
+/* "addr(orig) addr ..." in the order of the list. */
+static const char *
+list(const struct world *w)
+{
+	static char text[4096];
+	size_t i;
+
+	text[0] = '\0';
+	for (i = 0; i < w->r.count; i++) {
+		const struct recipient *r = &w->r.list[i];
+
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+		    "%s%s", i > 0 ? " " : "", r->addr.text);
+		if (r->orig != NULL)
+			snprintf(text + strlen(text),
+			    sizeof(text) - strlen(text), "(%s)", r->orig);
+	}
+	return text;
+}
+
+static void
+test_expansion(void **state)
+{
+	static const char conf[] = "MAILNAME here.example\n";
+	static const struct {
+		const char *conf, *aliases, *to, *list;
+	} cases[] = {
+	    {conf, "", "joe", "joe"},
+	    {conf, "", "Joe@x.example", "Joe@x.example"},
+	    {conf, "", "joe@HERE.example", "joe(joe@HERE.example)"},
+	    {conf, "", "joe@localhost", "joe(joe@localhost)"},
+	    {conf, "root: a@x.example\n", "root", "a@x.example(root)"},
+	    {conf, "root: a@x.example\n", "ROOT@localhost",
+		"a@x.example(ROOT@localhost)"},
+	    {conf, "root: a\na: b\nb: c@x.example\n", "root",
+		"c@x.example(root)"},
+	    {conf, "root: a@here.example\na: b\n", "root", "b(root)"},
+	    /* An alias is for local names alone. */
+	    {conf, "joe: a\n", "joe@x.example", "joe@x.example"},
+	    /* The local copy stays (0.14 lost it). */
+	    {conf, "me: me, other@x.example\n", "me", "me other@x.example(me)"},
+	    {conf, "me: \\me, other\n", "me", "me other(me)"},
+	    {conf, "me: Me\n", "me", "Me(me)"},
+	    {conf, "me: me@localhost\n", "me", "me"},
+	    /* A loop ends in a local user, who then does not exist. */
+	    {conf, "x: y\ny: x\n", "x", "x"},
+	    {conf, "x: y\ny: x\n", "y", "y"},
+	    {conf, "x: y, good\ny: z\nz: y\n", "x", "y(x) good(x)"},
+	    /* Two ways to one target. */
+	    {conf, "all: a, b\na: c, c\nb: c\n", "all", "c(all)"},
+	    {conf, "all: a, b\na: c\nb: c\nc: d\n", "all", "d(all)"},
+	    /* The catch-all is for what was given, and for nothing else. */
+	    {conf, "*: joe\n", "anybody", "joe(anybody)"},
+	    {conf, "*: joe\n", "joe", "joe"},
+	    {conf, "*: joe\nann: bob\n", "ann", "bob(ann)"},
+	    {conf, "*: joe\n", "a@x.example", "a@x.example"},
+	    {conf, "*: joe, ann\njoe: a@x.example\n", "bob",
+		"a@x.example(bob) ann(bob)"},
+	    /* Names that every machine has. */
+	    {conf, "", "Postmaster", "root(Postmaster)"},
+	    {conf, "root: joe\n", "mailer-daemon", "joe(mailer-daemon)"},
+	    {conf, "postmaster: ann\nroot: joe\n", "postmaster",
+		"ann(postmaster)"},
+	    {conf, "*: ann\n", "postmaster", "ann(postmaster)"},
+	    {conf, "root: postmaster\n", "postmaster", "root(postmaster)"},
+	    {conf, "root: postmaster\n", "root", "root"},
+	    /* NULLCLIENT leaves aliases alone. */
+	    {"SMARTHOST r\nNULLCLIENT\nMAILNAME here.example\n",
+		"root: a\n*: b\n", "root", "root@here.example(root)"},
+	    {"SMARTHOST r\nNULLCLIENT\nMAILNAME here.example\n", "root: a\n",
+		"root@localhost", "root@here.example(root@localhost)"},
+	};
+	const char *why;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_LEN(cases); i++) {
+		struct world w;
+
+		begin(&w, cases[i].conf, cases[i].aliases);
+		assert_int_equal(add(&w, cases[i].to, &why), 0);
+		if (strcmp(list(&w), cases[i].list) != 0)
+			fail_msg("%s%s: %s, not %s", cases[i].aliases,
+			    cases[i].to, list(&w), cases[i].list);
+		assert_int_equal(w.r.list[0].status, STATUS_TODO);
+		assert_int_equal(w.r.list[0].notify, NOTIFY_DELAY);
+		assert_string_equal(w.r.list[0].orcpt, "rfc822;orig");
+		end(&w);
+	}
+}
+
+static void
+test_duplicates(void **state)
+{
+	const char *why;
+	struct world w;
+
+	(void)state;
+	begin(&w, "MAILNAME h.example\n", "root: joe@X.example\n");
+	assert_int_equal(add(&w, "joe@x.example", &why), 0);
+	assert_int_equal(add(&w, "joe@x.EXAMPLE", &why), 0);
+	assert_int_equal(add(&w, "root", &why), 0);
+	assert_int_equal(add(&w, "Joe@x.example", &why), 0);
+	assert_int_equal(add(&w, "joe", &why), 0);
+	assert_int_equal(add(&w, "joe@h.example", &why), 0);
+	assert_string_equal(list(&w), "joe@x.example Joe@x.example joe");
+	end(&w);
+}
+
+static void
+test_null_address(void **state)
+{
+	const char *why = NULL;
+	struct world w;
+	struct addr a;
+
+	(void)state;
+	begin(&w, "", "");
+	assert_int_equal(addr_parse(&a, "<>", true, &why), 0);
+	assert_int_equal(expand_add(&w.r, w.c, &w.a, &a, 0, NULL, &why), -1);
+	assert_non_null(why);
+	assert_int_equal(w.r.count, 0);
+	end(&w);
+}
+
+/* A chain that is too deep stops at a local name; it is not dropped. */
+static void
+test_depth(void **state)
+{
+	struct buf text = {0};
+	const char *why;
+	struct world w;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2 * ALIAS_DEPTH_MAX; i++)
+		assert_int_equal(buf_printf(&text, "n%d: n%d\n", i, i + 1), 0);
+	begin(&w, "", text.data);
+	assert_int_equal(add(&w, "n0", &why), 0);
+	assert_string_equal(list(&w), "n50(n0)");
+	assert_int_equal(add(&w, "n60", &why), 0);
+	assert_string_equal(list(&w), "n50(n0) n100(n60)");
+	end(&w);
+	buf_free(&text);
+}
+
+/* Every name leads to the next one twice: 2^24 ways, few steps. */
+static void
+test_fan_out(void **state)
+{
+	struct buf text = {0};
+	const char *why;
+	struct world w;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 24; i++)
+		assert_int_equal(buf_printf(&text, "n%d: m%d, n%d\nm%d: n%d\n",
+				     i, i, i + 1, i, i + 1),
+		    0);
+	begin(&w, "", text.data);
+	assert_int_equal(add(&w, "n0", &why), 0);
+	assert_string_equal(list(&w), "n24(n0)");
+	end(&w);
+	buf_free(&text);
+}
+
+static void
+test_limit(void **state)
+{
+	char to[40];
+	const char *why = NULL;
+	struct world w;
+	int i;
+
+	(void)state;
+	begin(&w, "", "two: a@x.example, b@x.example\n");
+	for (i = 0; i < RECIPIENTS_MAX - 1; i++) {
+		snprintf(to, sizeof(to), "u%d@x.example", i);
+		assert_int_equal(add(&w, to, &why), 0);
+	}
+	assert_int_equal(w.r.count, RECIPIENTS_MAX - 1);
+	assert_int_equal(add(&w, "u7@x.example", &why), 0);
+	assert_int_equal(add(&w, "two", &why), -1);
+	assert_non_null(why);
+	assert_int_equal(w.r.count, RECIPIENTS_MAX);
+	assert_int_equal(add(&w, "a@x.example", &why), 0);
+	end(&w);
+}
+
+/* An alias with a bad target, or none, keeps the name. */
+static void
+test_bad_target(void **state)
+{
+	struct alias alias = {0};
+	struct alias *table[1] = {&alias};
+	char name[] = "staff", good[] = "a@x.example", bad[] = "b@@x";
+	char *targets[] = {bad, good};
+	const char *why;
+	struct world w;
+
+	(void)state;
+	begin(&w, "", "");
+	alias.name = name;
+	alias.targets = targets;
+	alias.ntargets = 2;
+	w.a = (struct aliases){table, 1, 1, 0};
+	assert_int_equal(add(&w, "staff", &why), 0);
+	assert_string_equal(list(&w), "staff a@x.example(staff)");
+	recipients_free(&w.r);
+	alias.ntargets = 0;
+	assert_int_equal(add(&w, "staff", &why), 0);
+	assert_string_equal(list(&w), "staff");
+	w.a = (struct aliases){0};
+	end(&w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_expansion),
+	    cmocka_unit_test(test_duplicates),
+	    cmocka_unit_test(test_null_address),
+	    cmocka_unit_test(test_depth),
+	    cmocka_unit_test(test_fan_out),
+	    cmocka_unit_test(test_limit),
+	    cmocka_unit_test(test_bad_target),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
