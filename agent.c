@@ -86,6 +86,9 @@ on_trace(void *arg, char side, const char *text)
 	struct agent *a = arg;
 	char line[SMTP_LINE_MAX + 8];
 
+	/* Nobody is left to read how the last QUIT goes. */
+	if (a->ended)
+		return;
 	(void)snprintf(line, sizeof(line), "%c: %s", side, text);
 	send_record(a, job_put_trace(&a->out, line));
 }

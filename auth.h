@@ -14,21 +14,21 @@
 enum { AUTH_CRAM_MD5 = 1, AUTH_PLAIN = 2, AUTH_LOGIN = 4 };
 
 /* Bits of the mechanisms named in an EHLO keyword's parameters. */
-unsigned	auth_parse_mechanisms(const char *names);
+unsigned auth_parse_mechanisms(const char *names);
 
 /*
  * The strongest of what is offered and not yet refused, or 0.  Strongest
  * first: under TLS the order is CRAM-MD5, PLAIN, LOGIN as dma 0.14's users
  * know it.
  */
-unsigned	auth_choose(unsigned offered);
-const char	*auth_name(unsigned mechanism);
+unsigned auth_choose(unsigned offered);
+const char *auth_name(unsigned mechanism);
 
 struct auth {
 	unsigned mechanism;
 	const char *user, *password; /* borrowed */
-	unsigned step;	/* words said so far; auth_start() begins anew */
-	bool done;	/* all of them: only now may the server say 235 */
+	unsigned step; /* words said so far; auth_start() begins anew */
+	bool done;     /* all of them: only now may the server say 235 */
 };
 
 /*
@@ -37,13 +37,13 @@ struct auth {
  * octets goes without the initial response (RFC 4954, 4).
  * Returns 0, or -1 with EMSGSIZE.
  */
-int	auth_start(struct auth *a, struct buf *out);
+int auth_start(struct auth *a, struct buf *out);
 
 /*
  * Answer a 334 challenge (its base64 text) with a line, without CRLF.
  * Returns 0; -1 with errno EBADMSG: not base64, or one challenge too many:
  * send "*" and give the session up; ENOTSUP: no MD5 in this library.
  */
-int	auth_answer(struct auth *a, const char *challenge, struct buf *out);
+int auth_answer(struct auth *a, const char *challenge, struct buf *out);
 
 #endif

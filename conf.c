@@ -13,8 +13,6 @@
 
 #include <sys/stat.h>
 
-#include <arpa/inet.h>
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,18 +21,8 @@
 #include <unistd.h>
 
 #include "addr.h"
+#include "conf_reader.h"
 #include "util.h"
-
-#define BLANKS "\t\v\f\r "
-
-/* Where a parser is, for its error line; line 0 is the file as a whole. */
-struct reader {
-	struct conf *c;
-	const char *file;
-	unsigned line;
-	bool private_instance;
-	struct conf_error *error;
-};
 
 /* KEY_VALUE: 0.14's.  KEY_NEW: ours.  KEY_PRIVATE: ours, with -C only. */
 enum key_kind { KEY_FLAG, KEY_VALUE, KEY_NEW, KEY_PRIVATE };
@@ -47,25 +35,8 @@ struct conf_key {
 	long long min, max;
 };
 
-struct relay_scheme {
-	const char *prefix;
-	enum tls_mode tls;
-	bool verify;
-	enum next_hop_protocol protocol;
-};
-
-static const struct relay_scheme schemes[] = {
-    {"smtp://", TLS_MAY, false, PROTOCOL_SMTP},
-    {"smtp+tls://", TLS_STARTTLS, true, PROTOCOL_SMTP},
-    {"smtp+notls://", TLS_NONE, false, PROTOCOL_SMTP},
-    {"smtps://", TLS_IMPLICIT, true, PROTOCOL_SMTP},
-    {"lmtp://", TLS_MAY, false, PROTOCOL_LMTP},
-};
-
-static int fail(struct reader *r, const char *fmt, ...) PRINTFLIKE(2, 3);
-
-static int
-fail(struct reader *r, const char *fmt, ...)
+int
+conf_fail(struct reader *r, const char *fmt, ...)
 {
 	char what[sizeof(r->error->text)], *text;
 	va_list ap;
@@ -83,8 +54,8 @@ fail(struct reader *r, const char *fmt, ...)
 }
 
 /* Cut blanks off both ends, in place. */
-static char *
-trim(char *s)
+char *
+conf_trim(char *s)
 {
 	size_t len;
 
@@ -94,22 +65,6 @@ trim(char *s)
 		len--;
 	s[len] = '\0';
 	return s;
-}
-
-static bool
-is_literal(const char *s)
-{
-	unsigned char raw[sizeof(struct in6_addr)];
-	char copy[INET6_ADDRSTRLEN];
-	size_t len = strcspn(s, "%"); /* fe80::1%eth0 */
-
-	if (len >= sizeof(copy))
-		return false;
-	memcpy(copy, s, len);
-	copy[len] = '\0';
-	if (inet_pton(AF_INET6, copy, raw) == 1)
-		return true;
-	return s[len] == '\0' && inet_pton(AF_INET, copy, raw) == 1;
 }
 
 /* ---- Setters: one for each kind of value ---- */
@@ -148,7 +103,7 @@ set_path(struct reader *r, const struct conf_key *key, char *value)
 {
 	/* Relative to whose directory?  That of whoever sends a mail. */
 	if (value[0] != '/')
-		return fail(
+		return conf_fail(
 		    r, "%s must be a path that begins with /", key->name);
 	replace(field(r, key), value);
 	return 0;
@@ -160,7 +115,7 @@ set_number(struct reader *r, const struct conf_key *key, char *value)
 	long long n;
 
 	if (parse_number(value, key->min, key->max, &n) == -1)
-		return fail(r, "%s must be a number from %lld to %lld",
+		return conf_fail(r, "%s must be a number from %lld to %lld",
 		    key->name, key->min, key->max);
 	*(unsigned *)field(r, key) = (unsigned)n;
 	return 0;
@@ -172,7 +127,7 @@ set_port(struct reader *r, const struct conf_key *key, char *value)
 	long long n;
 
 	if (parse_number(value, key->min, key->max, &n) == -1)
-		return fail(r, "%s must be a number from %lld to %lld",
+		return conf_fail(r, "%s must be a number from %lld to %lld",
 		    key->name, key->min, key->max);
 	r->c->port = (uint16_t)n;
 	return 0;
@@ -190,8 +145,8 @@ set_size(struct reader *r, const struct conf_key *key, char *value)
 	if (unit != NULL)
 		value[len - 1] = '\0';
 	if (parse_number(value, 0, key->max >> shift, &n) == -1)
-		return fail(r, "%s must be a size such as 50M (units k, M, G)",
-		    key->name);
+		return conf_fail(r,
+		    "%s must be a size such as 50M (units k, M, G)", key->name);
 	*(int64_t *)field(r, key) = n << shift;
 	return 0;
 }
@@ -201,7 +156,7 @@ get_duration(struct reader *r, const struct conf_key *key, const char *value,
     int64_t *seconds)
 {
 	if (parse_duration(value, seconds) == -1 || *seconds < 1)
-		return fail(r,
+		return conf_fail(r,
 		    "%s: \"%s\" is no time such as 30s, 15m, 3h or 5d",
 		    key->name, value);
 	return 0;
@@ -223,13 +178,13 @@ set_retry(struct reader *r, const struct conf_key *key, char *value)
 		if (word[0] == '\0')
 			continue;
 		if (n == RETRY_STEPS_MAX)
-			return fail(r, "%s takes at most %d times", key->name,
-			    RETRY_STEPS_MAX);
+			return conf_fail(r, "%s takes at most %d times",
+			    key->name, RETRY_STEPS_MAX);
 		if (get_duration(r, key, word, &r->c->retry[n++]) == -1)
 			return -1;
 	}
 	if (n == 0)
-		return fail(r, "%s needs at least one time", key->name);
+		return conf_fail(r, "%s needs at least one time", key->name);
 	r->c->nretry = n;
 	return 0;
 }
@@ -248,7 +203,7 @@ set_log(struct reader *r, const struct conf_key *key, char *value)
 		c->log_target = LOG_TO_FILE;
 		replace(&c->log_path, value);
 	} else
-		return fail(r,
+		return conf_fail(r,
 		    "%s must be syslog, stderr or a path that begins with /",
 		    key->name);
 	return 0;
@@ -280,7 +235,7 @@ set_fingerprint(struct reader *r, const struct conf_key *key, char *value)
 			value++;
 	}
 	if (n < size || *value != '\0')
-		return fail(r,
+		return conf_fail(r,
 		    "%s must be the %zu hex digits of a SHA-256 digest",
 		    key->name, 2 * size);
 	r->c->has_fingerprint = true;
@@ -296,7 +251,7 @@ set_mailname(struct reader *r, const struct conf_key *key, char *value)
 	if (c->mailname_file != NULL)
 		value = c->hostname; /* until the file was read */
 	if (!addr_domain_valid(value))
-		return fail(r,
+		return conf_fail(r,
 		    "%s must be a host name such as "
 		    "mail.example.org, or a path",
 		    key->name);
@@ -318,12 +273,20 @@ set_masquerade(struct reader *r, const struct conf_key *key, char *value)
 		host = at + 1;
 	}
 	if (user[0] != '\0' && addr_make(&probe, user, "localhost", &why) == -1)
-		return fail(r, "%s: the user %s", key->name, why);
+		return conf_fail(r, "%s: the user %s", key->name, why);
 	if (host[0] != '\0' && !addr_domain_valid(host))
-		return fail(r, "%s: \"%s\" is no host name", key->name, host);
+		return conf_fail(
+		    r, "%s: \"%s\" is no host name", key->name, host);
 	replace(&r->c->masquerade_user, user[0] != '\0' ? user : NULL);
 	replace(&r->c->masquerade_host, host[0] != '\0' ? host : NULL);
 	return 0;
+}
+
+static int
+set_smarthost(struct reader *r, const struct conf_key *key, char *value)
+{
+	(void)key;
+	return conf_set_relays(r, value);
 }
 
 static int
@@ -333,156 +296,8 @@ set_postmaster(struct reader *r, const struct conf_key *key, char *value)
 	const char *why;
 
 	if (addr_parse(&a, value, false, &why) == -1)
-		return fail(r, "%s: the address %s", key->name, why);
+		return conf_fail(r, "%s: the address %s", key->name, why);
 	replace(&r->c->postmaster, a.text);
-	return 0;
-}
-
-/* ---- SMARTHOST ---- */
-
-static void
-relay_free(struct conf_relay *relay)
-{
-	free(relay->host);
-	free(relay->user);
-}
-
-static void
-relays_free(struct conf *c)
-{
-	size_t i;
-
-	for (i = 0; i < c->nrelays; i++)
-		relay_free(&c->relays[i]);
-	free(c->relays);
-	c->relays = NULL;
-	c->nrelays = 0;
-}
-
-/* Take the scheme off an entry, and what it says. */
-static int
-relay_scheme(struct reader *r, char **entry, struct conf_relay *relay)
-{
-	size_t i, len;
-
-	for (i = 0; i < ARRAY_LEN(schemes); i++) {
-		len = strlen(schemes[i].prefix);
-		if (ascii_strncasecmp(*entry, schemes[i].prefix, len) != 0)
-			continue;
-		relay->by_url = true;
-		relay->tls = schemes[i].tls;
-		relay->verify = schemes[i].verify;
-		relay->protocol = schemes[i].protocol;
-		*entry += len;
-		return 0;
-	}
-	if (strstr(*entry, "://") != NULL)
-		return fail(r,
-		    "SMARTHOST \"%s\": use smtp://, smtp+tls://, "
-		    "smtp+notls://, smtps:// or lmtp://",
-		    *entry);
-	return 0;
-}
-
-/*
- * Split "host", "host:port", "[literal]:port" or a bare IPv6 literal, which
- * 0.14 took without brackets; returns the port's text, NULL without one.
- */
-static char *
-split_port(char **host)
-{
-	char *end, *colon;
-
-	if (**host == '[' && (end = strchr(*host, ']')) != NULL) {
-		(*host)++;
-		*end++ = '\0';
-		if (ascii_strncasecmp(*host, "IPv6:", 5) == 0)
-			*host += 5;
-		return *end == ':' ? end + 1 : *end == '\0' ? NULL : end;
-	}
-	colon = strchr(*host, ':');
-	if (colon == NULL || strchr(colon + 1, ':') != NULL)
-		return NULL;
-	*colon = '\0';
-	return colon + 1;
-}
-
-static int
-relay_host(struct reader *r, char *host, struct conf_relay *relay)
-{
-	size_t len = strlen(host);
-	char *port;
-	long long n;
-
-	if (relay->by_url && len > 1 && host[len - 1] == '/')
-		host[len - 1] = '\0';
-	port = split_port(&host);
-	if (port != NULL) {
-		if (parse_number(port, 1, UINT16_MAX, &n) == -1)
-			return fail(r,
-			    "SMARTHOST: the port \"%s\" must be a "
-			    "number from 1 to 65535",
-			    port);
-		relay->port = (uint16_t)n;
-	}
-	/* A name that ends in a dot is no certificate's. */
-	len = strlen(host);
-	if (len > 1 && host[len - 1] == '.')
-		host[len - 1] = '\0';
-	if (!is_literal(host) && !addr_domain_valid(host))
-		return fail(r,
-		    "SMARTHOST: \"%s\" is no host name and no "
-		    "address",
-		    host);
-	relay->host = xstrdup(host);
-	return 0;
-}
-
-static int
-relay_parse(struct reader *r, char *entry, struct conf_relay *relay)
-{
-	char *at;
-
-	if (relay_scheme(r, &entry, relay) == -1)
-		return -1;
-	if (entry[0] == '/' && relay->by_url &&
-	    relay->protocol == PROTOCOL_LMTP) {
-		relay->tls = TLS_NONE;
-		relay->host = xstrdup(entry);
-		return 0;
-	}
-	at = strrchr(entry, '@'); /* the last: user names are addresses too */
-	if (at != NULL) {
-		*at = '\0';
-		if (at == entry || at - entry > CREDENTIAL_MAX)
-			return fail(r, "SMARTHOST: the user before @ is empty "
-				       "or too long");
-		relay->user = xstrdup(entry);
-		entry = at + 1;
-	}
-	return relay_host(r, entry, relay);
-}
-
-static int
-set_smarthost(struct reader *r, const struct conf_key *key, char *value)
-{
-	struct conf *c = r->c;
-	char *entry, *rest = value;
-
-	(void)key;
-	relays_free(c);
-	while ((entry = strsep(&rest, ",")) != NULL) {
-		struct conf_relay relay = {0};
-
-		entry = trim(entry);
-		if (relay_parse(r, entry, &relay) == -1) {
-			relay_free(&relay);
-			return -1;
-		}
-		c->relays = xreallocarray(
-		    c->relays, c->nrelays + 1, sizeof(*c->relays));
-		c->relays[c->nrelays++] = relay;
-	}
 	return 0;
 }
 
@@ -540,18 +355,18 @@ set_key(struct reader *r, const char *name, char *value)
 	if (key < end && key->kind == KEY_VALUE)
 		value[strcspn(value, "#")] = '\0';
 	if (key == end)
-		return fail(r,
+		return conf_fail(r,
 		    "unknown key \"%s\": see dma(8) for the keys, "
 		    "which are in capitals",
 		    name);
 	if (key->kind == KEY_PRIVATE && !r->private_instance)
-		return fail(
+		return conf_fail(
 		    r, "%s may only be set in a file given with -C", name);
 	if (key->kind == KEY_FLAG && value[0] != '\0')
-		return fail(
+		return conf_fail(
 		    r, "%s takes no value: leave \"%s\" out", name, value);
 	if (key->kind != KEY_FLAG && value[0] == '\0')
-		return fail(r, "%s needs a value", name);
+		return conf_fail(r, "%s needs a value", name);
 	return key->set(r, key, value);
 }
 
@@ -576,9 +391,9 @@ parse_line(struct reader *r, char *line, size_t len)
 	char *name, *value;
 
 	if (memchr(line, '\0', len) != NULL)
-		return fail(r, "holds a NUL byte: this is no text file");
+		return conf_fail(r, "holds a NUL byte: this is no text file");
 	cut_comment(line);
-	name = trim(line);
+	name = conf_trim(line);
 	if (name[0] == '\0')
 		return 0;
 	value = name + strcspn(name, BLANKS "#");
@@ -586,12 +401,12 @@ parse_line(struct reader *r, char *line, size_t len)
 		*value = '\0'; /* "STARTTLS#always": no key has one */
 	else if (*value != '\0')
 		*value++ = '\0';
-	return set_key(r, name, trim(value));
+	return set_key(r, name, conf_trim(value));
 }
 
 /* Call each() with a writable copy of every line; a BOM is forgiven. */
-static int
-each_line(struct reader *r, const char *text, size_t len, size_t max,
+int
+conf_each_line(struct reader *r, const char *text, size_t len, size_t max,
     int (*each)(struct reader *r, char *line, size_t len))
 {
 	const char *end = text + len, *eol;
@@ -608,7 +423,7 @@ each_line(struct reader *r, const char *text, size_t len, size_t max,
 		n = (size_t)(eol - text);
 		r->line++;
 		if (n > max) {
-			rc = fail(r, "is longer than %zu bytes", max);
+			rc = conf_fail(r, "is longer than %zu bytes", max);
 			break;
 		}
 		memcpy(line, text, n);
@@ -618,102 +433,6 @@ each_line(struct reader *r, const char *text, size_t len, size_t max,
 	compat_explicit_bzero(line, max + 1);
 	free(line);
 	return rc;
-}
-
-/* ---- What the keys mean together ---- */
-
-static enum tls_mode
-choose_tls(const struct conf *c)
-{
-	bool certificate = c->verifycert || c->has_fingerprint;
-
-	if (!c->tls_set)
-		return TLS_MAY;
-	if (c->securetransfer && !c->starttls)
-		return TLS_IMPLICIT;
-	/* Nobody checks a certificate in plaintext (0.14 sent it there). */
-	if (c->opportunistic_tls && !certificate)
-		return TLS_MAY;
-	return TLS_STARTTLS;
-}
-
-static void
-settle_relay(struct conf *c, struct conf_relay *relay)
-{
-	bool pinned = c->has_fingerprint;
-	bool credential = conf_auth_for(c, relay) != NULL;
-
-	if (!relay->by_url) {
-		relay->tls = c->tls;
-		relay->verify = c->verifycert;
-	} else {
-		if (relay->tls == TLS_MAY && (pinned || c->verifycert))
-			relay->tls = TLS_STARTTLS;
-		relay->verify = c->verifycert || (relay->verify && !pinned);
-	}
-	if (relay->tls == TLS_MAY && (relay->by_url || !c->tls_set) &&
-	    (credential || relay->user != NULL) && !c->insecure) {
-		relay->tls = TLS_STARTTLS;
-		relay->verify = c->verifycert || !pinned;
-	}
-}
-
-/* Run again after auth.conf was read: who has a credential decides. */
-static int
-settle_relays(struct reader *r)
-{
-	struct conf *c = r->c;
-	struct conf_relay *relay;
-	size_t i;
-
-	for (i = 0; i < c->nrelays; i++) {
-		relay = &c->relays[i];
-		settle_relay(c, relay);
-		if (relay->tls != TLS_NONE || relay->host[0] == '/')
-			continue;
-		if (c->verifycert || c->has_fingerprint)
-			return fail(r,
-			    "smtp+notls://%s contradicts VERIFYCERT "
-			    "and FINGERPRINT: use smtp+tls://",
-			    relay->host);
-		if (conf_auth_for(c, relay) != NULL && !c->insecure)
-			return fail(r,
-			    "the password for smtp+notls://%s would "
-			    "go unencrypted: use smtp+tls://, or set INSECURE",
-			    relay->host);
-	}
-	return 0;
-}
-
-static uint16_t
-default_port(const struct conf *c, const struct conf_relay *relay)
-{
-	if (c->port != 0)
-		return c->port;
-	if (relay->protocol == PROTOCOL_LMTP)
-		return 24;
-	return relay->by_url && relay->tls == TLS_IMPLICIT ? 465 : 25;
-}
-
-static int
-settle(struct reader *r)
-{
-	struct conf *c = r->c;
-	struct conf_relay *relay;
-
-	r->line = 0;
-	if (c->nullclient && c->nrelays == 0)
-		return fail(r, "NULLCLIENT needs a SMARTHOST to send to");
-	c->tls_set = c->securetransfer || c->starttls || c->opportunistic_tls ||
-		     c->verifycert || c->has_fingerprint;
-	c->tls = choose_tls(c);
-	for (relay = c->relays; relay < c->relays + c->nrelays; relay++) {
-		if (!relay->by_url && c->lmtp)
-			relay->protocol = PROTOCOL_LMTP;
-		if (relay->host[0] != '/' && relay->port == 0)
-			relay->port = default_port(c, relay);
-	}
-	return settle_relays(r);
 }
 
 /* The machine's name, or one that is at least valid and means nobody. */
@@ -763,90 +482,12 @@ conf_parse(const char *file, const char *text, size_t len,
 {
 	struct reader r = {conf_defaults(), file, 0, private_instance, error};
 
-	if (each_line(&r, text, len, CONF_LINE_MAX, parse_line) == -1 ||
-	    settle(&r) == -1) {
+	if (conf_each_line(&r, text, len, CONF_LINE_MAX, parse_line) == -1 ||
+	    conf_settle(&r) == -1) {
 		conf_free(r.c);
 		return NULL;
 	}
 	return r.c;
-}
-
-/* ---- auth.conf ---- */
-
-/* The host ends at any of the separators that 0.14 knows, or its bracket. */
-static char *
-split_host(char **host)
-{
-	char *end;
-
-	if (**host == '[' && (end = strchr(*host, ']')) != NULL) {
-		(*host)++;
-		*end++ = '\0';
-	} else
-		end = *host + strcspn(*host, ":| \t");
-	if (*end == '\0' || strchr(":| \t", *end) == NULL)
-		return NULL;
-	*end = '\0';
-	return end + 1;
-}
-
-static int
-parse_auth_line(struct reader *r, char *line, size_t len)
-{
-	struct conf *c = r->c;
-	char *user = line, *host, *password = NULL;
-
-	if (memchr(line, '\0', len) != NULL)
-		return fail(r, "holds a NUL byte: this is no text file");
-	if (len > 0 && line[len - 1] == '\r')
-		line[len - 1] = '\0';
-	if (line[0] == '#' || line[strspn(line, BLANKS)] == '\0')
-		return 0;
-	host = strchr(line, '|');
-	if (host != NULL) {
-		*host++ = '\0';
-		password = split_host(&host);
-	}
-	if (password == NULL || user[0] == '\0' || host[0] == '\0' ||
-	    password[0] == '\0')
-		return fail(r, "is not of the form user|host:password");
-	if (strlen(user) > CREDENTIAL_MAX || strlen(password) > CREDENTIAL_MAX)
-		return fail(r,
-		    "the user or the password is longer than %d "
-		    "bytes",
-		    CREDENTIAL_MAX);
-	c->auths = xreallocarray(c->auths, c->nauths + 1, sizeof(*c->auths));
-	c->auths[c->nauths++] =
-	    (struct conf_auth){xstrdup(user), xstrdup(host), xstrdup(password)};
-	return 0;
-}
-
-int
-conf_parse_auth(struct conf *c, const char *file, const char *text, size_t len,
-    struct conf_error *error)
-{
-	struct reader r = {c, file, 0, false, error};
-
-	if (each_line(&r, text, len, CONF_AUTH_LINE_MAX, parse_auth_line) == -1)
-		return -1;
-	r.line = 0;
-	return settle_relays(&r);
-}
-
-const struct conf_auth *
-conf_auth_for(const struct conf *c, const struct conf_relay *relay)
-{
-	size_t i;
-
-	for (i = c->nauths; i-- > 0;) {
-		const struct conf_auth *auth = &c->auths[i];
-
-		if (ascii_strcasecmp(auth->host, relay->host) == 0 &&
-		    (relay->user == NULL ||
-			strcmp(auth->user, relay->user) == 0))
-			return auth;
-	}
-	return NULL;
 }
 
 /* ---- Files ---- */
@@ -855,10 +496,10 @@ static int
 fail_open(struct reader *r)
 {
 	if (errno == EINVAL)
-		return fail(r, "is not a regular file");
+		return conf_fail(r, "is not a regular file");
 	if (errno == EFBIG)
-		return fail(r, "is larger than %d bytes", CONF_FILE_MAX);
-	return fail(r, "%s", strerror(errno));
+		return conf_fail(r, "is larger than %d bytes", CONF_FILE_MAX);
+	return conf_fail(r, "%s", strerror(errno));
 }
 
 /* MAILNAME's file: its first word, as 0.14 cuts it. */
@@ -876,7 +517,7 @@ load_mailname(struct conf *c, struct conf_error *error)
 	name[strcspn(name, BLANKS "#\n")] = '\0';
 	r.line = 1;
 	if (!addr_domain_valid(name))
-		rc = fail(&r,
+		rc = conf_fail(&r,
 		    "\"%s\" is no host name such as "
 		    "mail.example.org",
 		    name);
@@ -898,7 +539,7 @@ load_auth(struct conf *c, struct conf_error *error)
 	if (read_file(r.file, CONF_FILE_MAX, &text, &len, &st) == -1)
 		return fail_open(&r);
 	if ((st.st_mode & (S_IROTH | S_IWOTH)) != 0)
-		rc = fail(&r,
+		rc = conf_fail(&r,
 		    "holds passwords and is open to everybody: "
 		    "chmod o= %s",
 		    r.file);
@@ -913,10 +554,10 @@ static int
 check_owner(struct reader *r, const struct stat *st)
 {
 	if ((st->st_mode & S_IWOTH) != 0)
-		return fail(
+		return conf_fail(
 		    r, "can be changed by everybody: chmod o-w %s", r->file);
 	if (st->st_uid != 0 && st->st_uid != geteuid())
-		return fail(r, "belongs neither to root nor to you");
+		return conf_fail(r, "belongs neither to root nor to you");
 	return 0;
 }
 
@@ -970,7 +611,7 @@ conf_free(struct conf *c)
 
 	if (c == NULL)
 		return;
-	relays_free(c);
+	conf_relays_free(c);
 	for (i = 0; i < c->nauths; i++) {
 		struct conf_auth *auth = &c->auths[i];
 

@@ -31,11 +31,11 @@
 #include "limits.h"
 #include "util.h"
 
-#define HASH_LEN        32           /* SHA-256 */
-#define CERT_LIST_MAX   (100 * 1024) /* bytes of the peer's chain (H-69) */
-#define CHAIN_DEPTH_MAX 10           /* certificates between leaf and root */
-#define NAMES_SHOWN_MAX 3            /* of a certificate for another name */
-#define NAME_TEXT_MAX   64           /* bytes shown of one name */
+#define HASH_LEN        32            /* SHA-256 */
+#define CERT_LIST_MAX   (100L * 1024) /* bytes of the peer's chain (H-69) */
+#define CHAIN_DEPTH_MAX 10            /* certificates between leaf and root */
+#define NAMES_SHOWN_MAX 3             /* of a certificate for another name */
+#define NAME_TEXT_MAX   64            /* bytes shown of one name */
 
 #if OPENSSL_VERSION_NUMBER < 0x30000000L
 #define SSL_get1_peer_certificate SSL_get_peer_certificate

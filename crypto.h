@@ -11,14 +11,14 @@
 #include <sys/types.h>
 
 #define CRYPTO_ERROR_MAX 256
-#define CRYPTO_MD5_HEX	 33 /* with its NUL */
+#define CRYPTO_MD5_HEX   33 /* with its NUL */
 
 struct crypto_policy {
 	const char *host; /* SNI and reference identity; name or literal */
-	bool verify;	  /* chain to the system's CAs, and name */
+	bool verify;      /* chain to the system's CAs, and name */
 	bool has_fingerprint;
 	unsigned char fingerprint[32]; /* SHA-256 of the leaf certificate */
-	const char *cert;	       /* PEM bytes of chain and key, or NULL */
+	const char *cert;              /* PEM bytes of chain and key, or NULL */
 	size_t cert_len;
 	const char *ca; /* PEM bytes of the CAs to trust instead of the
 			   system's, or NULL */
@@ -35,8 +35,8 @@ struct crypto; /* one TLS session over one socket */
  * to the same host under the same policy resumes it.
  * Returns NULL with text in error (CRYPTO_ERROR_MAX bytes).
  */
-struct crypto	*crypto_start(int fd, const struct crypto_policy *policy,
-		    char *error);
+struct crypto *crypto_start(
+    int fd, const struct crypto_policy *policy, char *error);
 
 /*
  * One step each, never blocking.  Return > 0 done (bytes for read/write),
@@ -47,25 +47,24 @@ struct crypto	*crypto_start(int fd, const struct crypto_policy *policy,
  * which was not.  SIGPIPE must be ignored.
  */
 enum { CRYPTO_FAILED = -1, CRYPTO_WANT_READ = -2, CRYPTO_WANT_WRITE = -3 };
-int	crypto_handshake(struct crypto *t, char *error);
-ssize_t	crypto_read(struct crypto *t, void *p, size_t len, char *error);
-ssize_t	crypto_write(struct crypto *t, const void *p, size_t len,
-	    char *error);
+int crypto_handshake(struct crypto *t, char *error);
+ssize_t crypto_read(struct crypto *t, void *p, size_t len, char *error);
+ssize_t crypto_write(struct crypto *t, const void *p, size_t len, char *error);
 
 /* "TLSv1.3, TLS_AES_256_GCM_SHA384" for logs; borrowed from t. */
-const char	*crypto_describe(const struct crypto *t);
-bool	crypto_verified(const struct crypto *t); /* chain+name or fingerprint */
+const char *crypto_describe(const struct crypto *t);
+bool crypto_verified(const struct crypto *t); /* chain+name or fingerprint */
 
-void	crypto_free(struct crypto *t); /* sends close_notify if it can */
+void crypto_free(struct crypto *t); /* sends close_notify if it can */
 
 /* True if this connection resumed the session of an earlier one. */
-bool	crypto_resumed(const struct crypto *t);
+bool crypto_resumed(const struct crypto *t);
 
 /* HMAC-MD5 as lower-case hex (RFC 2195).  0, or -1 (not offered: FIPS). */
-int	crypto_hmac_md5(const void *key, size_t key_len, const void *text,
-	    size_t text_len, char hex[CRYPTO_MD5_HEX]);
+int crypto_hmac_md5(const void *key, size_t key_len, const void *text,
+    size_t text_len, char hex[CRYPTO_MD5_HEX]);
 
 /* "OpenSSL 3.0.19 ..." */
-const char	*crypto_version(void);
+const char *crypto_version(void);
 
 #endif

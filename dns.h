@@ -53,23 +53,23 @@ struct dns_address_list {
  * DNS_NO_DATA if neither exists, or if no MX record names a usable host.
  * ms: for all queries together.  *why a constant text when not DNS_OK.
  */
-enum dns_result	dns_mx_lookup(const char *domain, int64_t ms,
-		    struct dns_mx_list *list, const char **why);
+enum dns_result dns_mx_lookup(
+    const char *domain, int64_t ms, struct dns_mx_list *list, const char **why);
 
 /*
  * Addresses of a host: an address literal is itself (with or without
  * brackets and "IPv6:"), then /etc/hosts, then AAAA and A.  One family's
  * failure does not hide the other's answer.
  */
-enum dns_result	dns_address_lookup(const char *host, int64_t ms,
-		    struct dns_address_list *list, const char **why);
+enum dns_result dns_address_lookup(const char *host, int64_t ms,
+    struct dns_address_list *list, const char **why);
 
 /*
  * False for what no DNS answer may send mail to: loopback, any, multicast,
  * link-local, broadcast and reserved addresses, also when mapped into IPv6.
  * A configured relay, and from_hosts, may be anything.
  */
-bool	dns_address_public(const struct sockaddr *sa);
+bool dns_address_public(const struct sockaddr *sa);
 
 /*
  * The parsers, for tests and fuzzing: hostile bytes in, nothing else read.
@@ -78,12 +78,11 @@ bool	dns_address_public(const struct sockaddr *sa);
  * the addresses of one family (AF_INET, AF_INET6), dns_parse_hosts those of
  * a text in the format of hosts(5).
  */
-enum dns_result	dns_parse_mx(const unsigned char *answer, size_t len,
-		    const char *domain, struct dns_mx_list *list);
-enum dns_result	dns_parse_address(const unsigned char *answer, size_t len,
-		    const char *host, int family,
-		    struct dns_address_list *list);
-enum dns_result	dns_parse_hosts(const char *text, size_t len,
-		    const char *host, struct dns_address_list *list);
+enum dns_result dns_parse_mx(const unsigned char *answer, size_t len,
+    const char *domain, struct dns_mx_list *list);
+enum dns_result dns_parse_address(const unsigned char *answer, size_t len,
+    const char *host, int family, struct dns_address_list *list);
+enum dns_result dns_parse_hosts(const char *text, size_t len, const char *host,
+    struct dns_address_list *list);
 
 #endif

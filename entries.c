@@ -75,6 +75,17 @@ entries_get(struct runner *r, const char *id, bool *is_new)
 }
 
 void
+entries_miss(struct runner *r)
+{
+	for (size_t i = 0; i < r->table_size; i++)
+		for (struct entry *e = r->table[i]; e != NULL; e = e->chain)
+			if (e->seen != r->scans && (e->state == ENTRY_WAITING ||
+						       e->state == ENTRY_BUSY ||
+						       e->state == ENTRY_OVER))
+				entries_set_state(r, e, ENTRY_GONE);
+}
+
+void
 entries_forget_gone(struct runner *r)
 {
 	if (r->gone < GONE_MAX || r->gone < r->entries / 2)

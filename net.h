@@ -16,18 +16,18 @@
 
 #include "crypto.h"
 
-#define NET_INPUT_SIZE	16384 /* bytes; over SASL_LINE_MAX and its CRLF */
+#define NET_INPUT_SIZE  16384 /* bytes; over SASL_LINE_MAX and its CRLF */
 #define NET_OUTPUT_SIZE 65536 /* bytes; one write a round trip */
 
 struct net {
-	int fd; /* -1: closed */
+	int fd;             /* -1: closed */
 	struct crypto *tls; /* NULL in plaintext: "encrypted" is this */
-	int64_t deadline; /* now_ms() clock, for every wait */
-	bool bare_lf;	  /* the peer ended a line with LF alone */
-	bool watch_input; /* the caller's: see net_put() */
-	int broken;	  /* errno of the read that failed; sticky */
+	int64_t deadline;   /* now_ms() clock, for every wait */
+	bool bare_lf;       /* the peer ended a line with LF alone */
+	bool watch_input;   /* the caller's: see net_put() */
+	int broken;         /* errno of the read that failed; sticky */
 	char error[CRYPTO_ERROR_MAX]; /* what failed, printable, for people */
-	char *in; /* input buffer */
+	char *in;                     /* input buffer */
 	size_t in_pos, in_len;
 	char *out; /* output buffer */
 	size_t out_len;
@@ -40,17 +40,17 @@ struct net {
  * Returns 0, or -1 with n->error and the errno of socket(2) or connect(2):
  * ETIMEDOUT, ECONNREFUSED, EACCES, EPERM, EAFNOSUPPORT ...
  */
-int	net_connect(struct net *n, const struct sockaddr *sa, socklen_t len,
-	    int64_t ms);
+int net_connect(
+    struct net *n, const struct sockaddr *sa, socklen_t len, int64_t ms);
 
 /*
  * Take over a connected stream socket: made non-blocking and close-on-exec,
  * closed by net_close().  For tests, and for sockets that were inherited.
  */
-void	net_attach(struct net *n, int fd);
+void net_attach(struct net *n, int fd);
 
 /* Set the deadline to now + ms. */
-void	net_deadline(struct net *n, int64_t ms);
+void net_deadline(struct net *n, int64_t ms);
 
 /*
  * Read one line, without its CRLF or LF, into *line: borrowed, NUL-ended,
@@ -62,7 +62,7 @@ void	net_deadline(struct net *n, int64_t ms);
  * file, also in the middle of a line; any error of the socket), EMSGSIZE
  * (over max bytes), EIO (TLS failed).
  */
-int	net_getline(struct net *n, size_t max, char **line, size_t *len);
+int net_getline(struct net *n, size_t max, char **line, size_t *len);
 
 /*
  * True if net_getline would not have to wait for its first byte: bytes have
@@ -70,7 +70,7 @@ int	net_getline(struct net *n, size_t max, char **line, size_t *len);
  * socket, waits for nothing.  What TLS says for itself (session tickets)
  * does not count.
  */
-bool	net_input_pending(struct net *n);
+bool net_input_pending(struct net *n);
 
 /*
  * Buffer bytes; only a buffer that is full is sent.  net_flush sends the
@@ -85,8 +85,8 @@ bool	net_input_pending(struct net *n);
  *	ECONNRESET  the peer closed, or any error of the socket
  *	EIO         TLS failed
  */
-int	net_put(struct net *n, const void *p, size_t len);
-int	net_flush(struct net *n);
+int net_put(struct net *n, const void *p, size_t len);
+int net_flush(struct net *n);
 
 /*
  * Handshake.  Bytes that came in plaintext before are a protocol error
@@ -94,15 +94,15 @@ int	net_flush(struct net *n);
  * 0, or -1 with errno ETIMEDOUT, ECONNRESET, EPROTO, EIO and n->error; after
  * -1 the only thing left to do is net_close().
  */
-int	net_start_tls(struct net *n, const struct crypto_policy *policy,
-	    int64_t ms);
+int net_start_tls(
+    struct net *n, const struct crypto_policy *policy, int64_t ms);
 
 /*
  * The numeric address as logs write it between brackets: "192.0.2.1",
  * "2001:db8::1", the path of an AF_UNIX socket.
  */
-void	net_address_text(const struct sockaddr *sa, char *dst, size_t size);
+void net_address_text(const struct sockaddr *sa, char *dst, size_t size);
 
-void	net_close(struct net *n); /* idempotent; frees all */
+void net_close(struct net *n); /* idempotent; frees all */
 
 #endif

@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -214,12 +215,23 @@ forbid_inspection(void)
 #endif
 }
 
+/*
+ * A library that logs before we do would take argv[0] for its ident, and that
+ * is the caller's (V-19).
+ */
+static void
+choose_log_ident(void)
+{
+	openlog("dma", LOG_PID, LOG_MAIL);
+}
+
 void
 process_enter(int first_extra, struct process_env *env)
 {
 	open_standard_descriptors();
 	compat_closefrom(first_extra > 3 ? first_extra : 3);
 	replace_environment(env);
+	choose_log_ident();
 	reset_signals();
 	stop_timers();
 	(void)umask(077);

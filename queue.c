@@ -47,7 +47,8 @@ scan_one(void *arg, const char *id)
 	if (r->only != NULL && strcmp(id, r->only) != 0)
 		return 0;
 	e = entries_get(r, id, &is_new);
-	if (is_new)
+	e->seen = r->scans;
+	if (is_new || e->state == ENTRY_GONE)
 		entries_set_state(r, e, ENTRY_DUE);
 	return 0;
 }
@@ -55,9 +56,12 @@ scan_one(void *arg, const char *id)
 static void
 scan(struct runner *r)
 {
+	r->scans++;
 	if (spool_scan(&r->in->spool, scan_one, r) != 0)
 		log_event(LOG_QUEUE, LOG_ERR, "cannot list the spool: %s",
 		    strerror(errno));
+	else
+		entries_miss(r);
 }
 
 /* A time too far ahead was written by a clock that was wrong: now. */
@@ -298,6 +302,8 @@ wait_and_hear(struct runner *r)
 	end_turn(r, ready == 0);
 	if (ready == 0 && timeout > 0)
 		ready = poll(fds, (nfds_t)n, timeout);
+	if (ready == 0 && timeout == RUN_POLL_MAX_MS && !r->flush)
+		scan(r); /* -q or dmactl may have emptied the queue */
 	if (ready <= 0)
 		return;
 	agents_handle(r, fds + 1, n - 1);
@@ -475,5 +481,7 @@ queue_flush(struct instance *in, const char *id, bool verbose)
 	scan(&r);
 	work(&r);
 	runner_free(&r);
+	/* A runner that sleeps looks again: its messages may be gone. */
+	spool_wake_all(&in->spool);
 	return EX_OK;
 }

@@ -50,6 +50,7 @@ struct entry {
 	int64_t next_try;
 	struct message *message; /* while open, locked by us */
 	unsigned items;
+	unsigned seen; /* number of the last scan that saw it */
 	struct entry *chain; /* of its hash bucket */
 	struct entry *next;  /* in the list of due ones */
 };
@@ -131,6 +132,7 @@ struct runner {
 
 	struct entry **table;
 	size_t table_size, entries, gone;
+	unsigned scans;
 	struct entry *due_first, *due_last;
 	size_t waiting, busy, queued; /* entries in that state */
 	int64_t next_due;	      /* epoch; of the waiting ones */
@@ -168,6 +170,9 @@ void	entries_append_due(struct runner *r, struct entry *e);
 
 /* Move entries of one state whose time has come to the due ones. */
 void	entries_wake(struct runner *r, enum entry_state state, int64_t now);
+
+/* Those that wait, but were not seen by the last scan, are gone. */
+void	entries_miss(struct runner *r);
 
 /* Free the entries of messages that are gone, when they are many. */
 void	entries_forget_gone(struct runner *r);

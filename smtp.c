@@ -144,7 +144,8 @@ start_tls(struct smtp_session *s)
 	}
 	error = errno;
 	s->broken = true;
-	(void)snprintf(line, sizeof(line), "TLS: %s", s->net.error);
+	(void)snprintf(line, sizeof(line), "%s%s",
+	    strncmp(s->net.error, "TLS", 3) == 0 ? "" : "TLS: ", s->net.error);
 	smtp_trace(s, 'S', line);
 	/* Early plaintext is an attack, not a server without TLS (V-39). */
 	if (error != EPROTO && may_do_without_tls(hop) && !hop->verify &&

@@ -18,8 +18,8 @@
 
 /* One complete reply (RFC 5321, 4.2). */
 struct smtp_reply {
-	int code;	/* 200 to 599 */
-	char dsn[12];	/* enhanced status code, or "" (RFC 2034) */
+	int code;     /* 200 to 599 */
+	char dsn[12]; /* enhanced status code, or "" (RFC 2034) */
 	char text[OUTCOME_TEXT_MAX + 1]; /* "550 5.1.1 no such user", lines
 					    joined by a blank, printable */
 };
@@ -29,7 +29,7 @@ struct smtp_features {
 	bool esmtp, pipelining, size, eightbit, starttls, dsn, enhanced;
 	bool smtputf8, chunking;
 	uint64_t size_limit; /* 0: none told */
-	unsigned auth;	     /* AUTH_* bits of auth.h */
+	unsigned auth;       /* AUTH_* bits of auth.h */
 };
 
 /*
@@ -38,11 +38,11 @@ struct smtp_features {
  * Returns 0, or -1 with errno EPROTO (not a reply; another code than the
  * lines before: r->code not 0) or EMSGSIZE.
  */
-int	smtp_parse_reply_line(struct smtp_reply *r, const char *line,
-	    size_t len, bool *more);
+int smtp_parse_reply_line(
+    struct smtp_reply *r, const char *line, size_t len, bool *more);
 
 /* Learn one line of an EHLO reply (text after the code). */
-void	smtp_parse_feature(struct smtp_features *f, const char *line);
+void smtp_parse_feature(struct smtp_features *f, const char *line);
 
 /* ---- A job under way, over several addresses if need be (smtp_task.c) ---- */
 
@@ -64,28 +64,27 @@ struct smtp_task {
 	struct job job; /* owned */
 	struct smtp_recipient *recipients;
 	int64_t deadline; /* now_ms() clock, for all addresses; 0: not begun */
-	bool heard;	  /* some server was told of it */
+	bool heard;       /* some server was told of it */
 };
 
 /* Takes what *job owns; *job is zeroed. */
-struct smtp_task	*smtp_task_new(struct job *job);
-void	smtp_task_free(struct smtp_task *t);
+struct smtp_task *smtp_task_new(struct job *job);
+void smtp_task_free(struct smtp_task *t);
 
 /* A deadline of limits.h as hop->timeouts scales it. */
-int64_t	smtp_scaled(const struct hop *hop, int64_t ms);
+int64_t smtp_scaled(const struct hop *hop, int64_t ms);
 
 /* Start its clock, if it is not running yet. */
-void	smtp_task_start(struct smtp_task *t, const struct hop *hop);
-bool	smtp_task_open(const struct smtp_task *t); /* any not settled */
-size_t	smtp_task_count(const struct smtp_task *t,
-	    enum smtp_recipient_state state);
+void smtp_task_start(struct smtp_task *t, const struct hop *hop);
+bool smtp_task_open(const struct smtp_task *t); /* any not settled */
+size_t smtp_task_count(
+    const struct smtp_task *t, enum smtp_recipient_state state);
 
 /*
  * Remember what a server said of recipient i.  A permanent verdict stands
  * only if no server gave a temporary one: in doubt, defer.
  */
-void	smtp_task_note(struct smtp_task *t, size_t i,
-	    const struct outcome *o);
+void smtp_task_note(struct smtp_task *t, size_t i, const struct outcome *o);
 
 /* ---- The session ---- */
 
@@ -104,8 +103,8 @@ struct smtp_callbacks {
 };
 
 /* Report what is decided, or for all unsettled what was noted (or DEFER). */
-void	smtp_task_report(struct smtp_task *t, const struct smtp_callbacks *cb);
-void	smtp_task_finish(struct smtp_task *t, const struct smtp_callbacks *cb);
+void smtp_task_report(struct smtp_task *t, const struct smtp_callbacks *cb);
+void smtp_task_finish(struct smtp_task *t, const struct smtp_callbacks *cb);
 
 /* One address of a next hop. */
 struct smtp_target {
@@ -113,7 +112,7 @@ struct smtp_target {
 	socklen_t len;
 	uint16_t port;
 	char name[ADDR_DOMAIN_MAX + 1]; /* also what TLS verifies */
-	char address[128];		/* numeric, or a socket's path */
+	char address[128];              /* numeric, or a socket's path */
 };
 
 /* Why no session came to be. */
@@ -132,15 +131,14 @@ struct smtp_session;
  * deadline: now_ms() clock; no step goes on after it.
  * Returns NULL with *f, everything closed.
  */
-struct smtp_session	*smtp_open(const struct hop *hop,
-			    const struct smtp_target *target,
-			    const struct smtp_callbacks *cb, int64_t deadline,
-			    struct smtp_failure *f);
+struct smtp_session *smtp_open(const struct hop *hop,
+    const struct smtp_target *target, const struct smtp_callbacks *cb,
+    int64_t deadline, struct smtp_failure *f);
 
 enum smtp_sent {
-	SMTP_SETTLED,	/* every recipient has its result */
-	SMTP_NEXT,	/* another address is to be tried for the rest */
-	SMTP_RECONNECT	/* a kept connection had ended: this address again */
+	SMTP_SETTLED,  /* every recipient has its result */
+	SMTP_NEXT,     /* another address is to be tried for the rest */
+	SMTP_RECONNECT /* a kept connection had ended: this address again */
 };
 
 /*
@@ -149,16 +147,16 @@ enum smtp_sent {
  * has one, the next task's envelope goes out with the final dot, and that
  * task must be the next one sent here.
  */
-enum smtp_sent	smtp_send(struct smtp_session *s, struct smtp_task *t);
+enum smtp_sent smtp_send(struct smtp_session *s, struct smtp_task *t);
 
 /* False once it can carry no further task: broken, old or used up. */
-bool	smtp_usable(const struct smtp_session *s);
+bool smtp_usable(const struct smtp_session *s);
 
 /* For poll(2) while idle, and whether the server has ended or spoken. */
-int	smtp_fd(const struct smtp_session *s);
-bool	smtp_idle_ended(struct smtp_session *s);
+int smtp_fd(const struct smtp_session *s);
+bool smtp_idle_ended(struct smtp_session *s);
 
 /* QUIT where the session is in step, then close and free; NULL is fine. */
-void	smtp_close(struct smtp_session *s);
+void smtp_close(struct smtp_session *s);
 
 #endif

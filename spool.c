@@ -260,20 +260,19 @@ spool_totals(const struct spool *s, struct spool_totals *t)
 	return each_name(s, count_name, &count);
 }
 
-/* True if the name means the file that st describes. */
+/* True if the name means the file that st describes; *now gets it anew. */
 static bool
-still_named(const struct spool *s, const char *name, const struct stat *st)
+still_named(const struct spool *s, const char *name, const struct stat *st,
+    struct stat *now)
 {
-	struct stat now;
-
-	return fstatat(s->dirfd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       now.st_dev == st->st_dev && now.st_ino == st->st_ino;
+	return fstatat(s->dirfd, name, now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       now->st_dev == st->st_dev && now->st_ino == st->st_ino;
 }
 
 bool
 spool_remove_stale(const struct spool *s, const char *name, int64_t age)
 {
-	struct stat st;
+	struct stat st, now;
 	bool gone;
 	int fd;
 
@@ -284,7 +283,8 @@ spool_remove_stale(const struct spool *s, const char *name, int64_t age)
 	gone = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	       (s->all || st.st_uid == s->uid) &&
 	       time(NULL) - st.st_mtime >= age &&
-	       flock(fd, LOCK_EX | LOCK_NB) == 0 && still_named(s, name, &st) &&
+	       flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+	       still_named(s, name, &st, &now) &&
 	       unlinkat(s->dirfd, name, 0) == 0;
 	(void)close(fd);
 	return gone;
@@ -380,9 +380,10 @@ static int
 drop_second_name(const struct spool *s, const char *id, const struct stat *st)
 {
 	char draft[QUEUE_ID_MAX + 8];
+	struct stat now;
 
 	(void)snprintf(draft, sizeof(draft), "tmp.%s", id);
-	if (st->st_nlink == 2 && still_named(s, draft, st) &&
+	if (st->st_nlink == 2 && still_named(s, draft, st, &now) &&
 	    unlinkat(s->dirfd, draft, 0) == 0)
 		return 0;
 	errno = EBADMSG;
@@ -402,12 +403,10 @@ lock_file(const struct spool *s, const char *id, struct spool_file *f,
 	if (flock(f->fd, LOCK_EX | LOCK_NB) == -1)
 		return -1;
 	f->locked = true;
-	if (!still_named(s, id, st)) {
+	if (!still_named(s, id, st, &now)) {
 		errno = ENOENT;
 		return -1;
 	}
-	if (fstat(f->fd, &now) == -1)
-		return -1;
 	f->size = (uint64_t)now.st_size;
 	return now.st_nlink == 1 ? 0 : drop_second_name(s, id, &now);
 }
@@ -422,7 +421,8 @@ read_envelope(struct spool_file *f)
 	ssize_t n;
 	int status;
 
-	n = pread_full(f->fd, first, sizeof(first), 0);
+	n = pread_full(f->fd, first,
+	    f->size < sizeof(first) ? (size_t)f->size : sizeof(first), 0);
 	if (n == -1)
 		return -1;
 	status = envelope_decode(&f->env, first, (size_t)n);

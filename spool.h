@@ -229,4 +229,10 @@ int	spool_wake_open(const struct spool *s);
 int	spool_wake_write(const struct spool *s, const char *id);
 int	spool_wake_read(int fd, char *id, bool *overrun);
 
+/*
+ * Have runners look at the whole queue again: this uid's, or where s->all
+ * everybody's.  An empty id, which is none, says so.
+ */
+void	spool_wake_all(const struct spool *s);
+
 #endif

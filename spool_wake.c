@@ -15,9 +15,9 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,9 +26,10 @@
 
 #define NAME_LEN     32
 #define CREATE_TRIES 10
+#define PIPE_GRANTED 512 /* bytes; the least PIPE_BUF (POSIX, <limits.h>) */
 
 _Static_assert(WAKE_RECORD_LEN > QUEUE_ID_MAX, "a record holds an id");
-_Static_assert(_POSIX_PIPE_BUF % WAKE_RECORD_LEN == 0, "records are atomic");
+_Static_assert(PIPE_GRANTED % WAKE_RECORD_LEN == 0, "records are atomic");
 
 /*
  * Made with its mode at once: somebody who finds it between open and fchmod
@@ -130,15 +131,15 @@ spool_wake_open(const struct spool *s)
 	return open_node(s, name, true);
 }
 
-int
-spool_wake_write(const struct spool *s, const char *id)
+/* One record into the named FIFO, if anybody reads it. */
+static int
+write_record(const struct spool *s, const char *name, const char *id)
 {
-	char name[NAME_LEN], record[WAKE_RECORD_LEN] = {0};
+	char record[WAKE_RECORD_LEN] = {0};
 	struct stat st;
 	ssize_t n;
 	int fd, saved;
 
-	wake_name(s, name);
 	fd = openat(
 	    s->dirfd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd == -1)
@@ -156,6 +157,15 @@ spool_wake_write(const struct spool *s, const char *id)
 	return n != -1 || errno == EAGAIN ? 0 : -1;
 }
 
+int
+spool_wake_write(const struct spool *s, const char *id)
+{
+	char name[NAME_LEN];
+
+	wake_name(s, name);
+	return write_record(s, name, id);
+}
+
 /*
  * The pipe gives no sign that a writer found it full, so its fill is asked
  * before each record.  A page is free for writers only when it was read to
@@ -171,7 +181,7 @@ may_have_been_full(int fd)
 	int size = fcntl(fd, F_GETPIPE_SZ);
 	long page = sysconf(_SC_PAGESIZE);
 #else
-	int size = _POSIX_PIPE_BUF;
+	int size = PIPE_GRANTED;
 	long page = 0;
 #endif
 
@@ -204,4 +214,27 @@ spool_wake_read(int fd, char *id, bool *overrun)
 		/* Out of step, or not ours: what was meant is unknown. */
 		*overrun = true;
 	}
+}
+
+void
+spool_wake_all(const struct spool *s)
+{
+	const struct dirent *entry;
+	DIR *d;
+	int fd;
+
+	if (!s->all) {
+		(void)spool_wake_write(s, "");
+		return;
+	}
+	fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd == -1 || (d = fdopendir(fd)) == NULL) {
+		if (fd != -1)
+			(void)close(fd);
+		return;
+	}
+	while ((entry = readdir(d)) != NULL)
+		if (strncmp(entry->d_name, "wake.", 5) == 0)
+			(void)write_record(s, entry->d_name, "");
+	(void)closedir(d);
 }

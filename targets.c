@@ -105,7 +105,16 @@ ask_one_host(struct targets *t, const char *host)
 	t->hosts.count = 1;
 }
 
-/* "[192.0.2.1]", "[IPv6:2001:db8::1]": the address alone. */
+static bool
+is_address(const char *text)
+{
+	unsigned char bytes[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, text, bytes) == 1 ||
+	       inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+/* "[192.0.2.1]", "[IPv6:2001:db8::1]": the address alone, if it is one. */
 static void
 ask_literal(struct targets *t)
 {
@@ -117,8 +126,12 @@ ask_literal(struct targets *t)
 		p += 5;
 	ask_one_host(t, p);
 	end = strchr(t->hosts.mx[0].host, ']');
-	if (end != NULL)
+	if (end != NULL && end[1] == '\0')
 		*end = '\0';
+	else
+		t->hosts.count = 0;
+	if (!is_address(t->hosts.mx[0].host))
+		t->hosts.count = 0;
 }
 
 void

@@ -25,20 +25,20 @@ struct targets {
 	/* Inside: the hosts to look up, and how far that is. */
 	struct dns_mx_list hosts;
 	size_t next_host;
-	bool asked;	/* hosts are known */
-	bool literal;	/* an address literal: taken as it is */
+	bool asked;     /* hosts are known */
+	bool literal;   /* an address literal: taken as it is */
 	bool temporary; /* some lookup failed for now */
 };
 
-void	targets_init(struct targets *t, const struct hop *hop);
+void targets_init(struct targets *t, const struct hop *hop);
 
 /*
  * The i-th address in order of preference, looked up as far as needed, or
  * NULL: there are only t->count, and if that is 0, t->why says why.
  */
-const struct smtp_target	*targets_get(struct targets *t, size_t i);
+const struct smtp_target *targets_get(struct targets *t, size_t i);
 
 /* Drop our own name and all that is not preferred to it (RFC 5321, 5.1). */
-void	targets_cut_loop(struct dns_mx_list *list, const char *our_name);
+void targets_cut_loop(struct dns_mx_list *list, const char *our_name);
 
 #endif

@@ -31,11 +31,9 @@ static NORETURN void
 out_of_memory(void)
 {
 	static const char text[] = ": out of memory\n";
-	ssize_t ignored;
 
-	ignored = write(STDERR_FILENO, program_name, strlen(program_name));
-	ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
-	(void)ignored;
+	(void)write_full(STDERR_FILENO, program_name, strlen(program_name));
+	(void)write_full(STDERR_FILENO, text, sizeof(text) - 1);
 	exit(EX_OSERR);
 }
 

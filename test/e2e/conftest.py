@@ -5,6 +5,7 @@ import itertools
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -34,7 +35,10 @@ def scratch():
 @pytest.fixture(scope="session")
 def built():
     """The build directory of the plain program."""
-    return house.build("plain")
+    try:
+        return house.build("plain")
+    except subprocess.CalledProcessError:
+        pytest.exit("it does not build", 1)
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +166,9 @@ def pytest_runtest_makereport(item, call):
             for name in ("private", "system"):
                 one = item.funcargs.get(name)
                 if one is not None:
-                    report.sections.append(("log of dma", one.log()))
+                    lines = one.log().splitlines()[-40:]
+                    report.sections.append(
+                        ("end of the log of dma", "\n".join(lines)))
 
 
 def pytest_sessionfinish(session):

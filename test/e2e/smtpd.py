@@ -691,6 +691,9 @@ class Script(Server):
                 if step.kind == "C:":
                     self.mistake(step, "client %s before: %s"
                                  % (gone, step.text))
+                elif drip:
+                    # Rightly tired of waiting.
+                    self.finished += 1
                 raise
         self.finished += 1
         self.goodbye(connection)

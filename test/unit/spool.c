@@ -65,7 +65,7 @@ flock(int fd, int operation)
 
 /* ---- A spool ---- */
 
-static char dir[64];
+static char dir[64], log_path[80];
 static struct spool spool;
 
 static void
@@ -100,7 +100,8 @@ setup(void **state)
 		return -1;
 	fsyncs_until_failure = 0;
 	before_flock = NULL;
-	return log_open(LOG_TO_FILE, "/dev/null", 0, NULL) == -1 ? 0 : 0;
+	(void)snprintf(log_path, sizeof(log_path), "%s.log", dir);
+	return log_open(LOG_TO_FILE, log_path, 1, NULL);
 }
 
 static int
@@ -108,6 +109,7 @@ teardown(void **state)
 {
 	(void)state;
 	spool_close(&spool);
+	(void)unlink(log_path);
 	empty(dir);
 	return rmdir(dir);
 }
@@ -230,8 +232,8 @@ committed_is_there(void **state)
 	assert_int_equal(f.env.nrecipients, 2);
 	assert_int_equal(f.env.length, strlen(TEXT));
 	assert_int_equal(f.env.flags, 0);
-	assert_int_equal(pread_full(f.fd, text, sizeof(text),
-			     f.env.message_offset),
+	assert_int_equal(
+	    pread_full(f.fd, text, sizeof(text), f.env.message_offset),
 	    strlen(TEXT));
 	assert_memory_equal(text, TEXT, strlen(TEXT));
 	assert_int_equal(spool_file_verify(&spool, &f), 0);
@@ -287,8 +289,8 @@ sizes(void **state)
 		assert_int_equal(spool_file_open(&spool, id, true, &f), 0);
 		assert_int_equal(f.env.length, length);
 		assert_int_equal(f.env.nrecipients, e.nrecipients);
-		assert_int_equal(f.size,
-		    (uint64_t)f.env.message_offset + length);
+		assert_int_equal(
+		    f.size, (uint64_t)f.env.message_offset + length);
 		assert_true(f.env.checksum ==
 			    checksum_update(CHECKSUM_INIT, text, length));
 		assert_int_equal(spool_file_verify(&spool, &f), 0);
@@ -313,8 +315,8 @@ static const struct {
     {M("\n\xc3\xb6\n"), MESSAGE_8BIT},
     {M("0123456\x80\n"), MESSAGE_8BIT},
     {M("01234567\xff"), MESSAGE_8BIT},
-    {M("\n" L499 L499 "\n"), 0},		   /* 998 */
-    {M("\n" L499 L499 "x\n"), MESSAGE_LONG_LINE},  /* 999 */
+    {M("\n" L499 L499 "\n"), 0},                  /* 998 */
+    {M("\n" L499 L499 "x\n"), MESSAGE_LONG_LINE}, /* 999 */
     {M("\n" L499 L499 "x"), MESSAGE_LONG_LINE},
     {M("x\n" L499 L499), 0},
     {M("a\0b\n"), MESSAGE_NUL},
@@ -335,8 +337,8 @@ flags_are_found(void **state)
 
 			d.buffer = xmalloc(64 * 1024);
 			(void)spool_append(&d, messages[i].text, cut);
-			(void)spool_append(&d, messages[i].text + cut,
-			    messages[i].len - cut);
+			(void)spool_append(
+			    &d, messages[i].text + cut, messages[i].len - cut);
 			if (d.flags != messages[i].flags)
 				fail_msg("message %zu cut at %zu: %x", i, cut,
 				    d.flags);
@@ -479,7 +481,7 @@ disk_full(void **state)
 	assert_int_equal(spool_open(&spool, dir, true, &why), 0);
 	status = fill_up(ENOSPC);
 	spool_close(&spool);
-	(void)umount(dir);
+	(void)umount2(dir, MNT_DETACH); /* even where the test failed */
 	(void)spool_open(&spool, dir, true, &why);
 	assert_int_equal(status, 0);
 }
@@ -666,7 +668,7 @@ not_ours(void **state)
 static void
 make_truncated(const char *id)
 {
-	assert_int_equal(ftruncate(openat(spool.dirfd, id, O_RDWR), 300), 0);
+	assert_int_equal(ftruncate(openat(spool.dirfd, id, O_RDWR), 290), 0);
 }
 
 static void
@@ -691,8 +693,7 @@ make_renamed(const char *id)
 	char other[QUEUE_ID_MAX + 1];
 
 	queue(TEXT, strlen(TEXT), 1, other);
-	assert_int_equal(
-	    renameat(spool.dirfd, other, spool.dirfd, id), 0);
+	assert_int_equal(renameat(spool.dirfd, other, spool.dirfd, id), 0);
 }
 
 static void
@@ -734,12 +735,12 @@ static void
 make_endless(const char *id)
 {
 	char line[] = "R T 00000 0\t\t\tto@example.org\n";
-	int fd = openat(spool.dirfd, id, O_RDWR | O_APPEND);
+	int fd = openat(spool.dirfd, id, O_RDWR | O_APPEND | O_CLOEXEC);
 
 	make_truncated(id);
 	for (int i = 0; i < 30000; i++)
-		assert_int_equal(write(fd, line, sizeof(line) - 1),
-		    sizeof(line) - 1);
+		assert_int_equal(
+		    write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
 	(void)close(fd);
 }
 
@@ -759,9 +760,9 @@ quarantined(void **state)
 		makes[i](id);
 		(void)snprintf(bad, sizeof(bad), "bad.%s", id);
 		if (makes[i] != make_linked) {
-			assert_int_equal(
-			    spool_file_open(&spool, id, false, &f), -1);
-			assert_int_equal(errno, EBADMSG);
+			if (spool_file_open(&spool, id, false, &f) == 0 ||
+			    errno != EBADMSG)
+				fail_msg("case %zu looks good", i);
 			assert_true(exists(id)); /* looking changes nothing */
 		}
 		assert_int_equal(spool_file_open(&spool, id, true, &f), -1);
@@ -1058,7 +1059,8 @@ journal_of_garbage(void **state)
 {
 	static const char garbage[] =
 	    "\t\t\t\t\n\n100\t0\t5.1.1\n100\t-1\t5.1.1\t\tx\n"
-	    "100\t99999999999999999999\t5\t\tx\n-5\t0\t5.1.1\t\tx\nx\t0\t5\t\tx\n"
+	    "100\t99999999999999999999\t5\t\tx\n-5\t0\t5.1."
+	    "1\t\tx\nx\t0\t5\t\tx\n"
 	    "100\t1\t5.1.1111111111111111\trelay\tgood\n\0nul\n";
 	char id[QUEUE_ID_MAX + 1];
 	struct journal_entry last[2];
@@ -1067,8 +1069,8 @@ journal_of_garbage(void **state)
 	(void)state;
 	queue(TEXT, strlen(TEXT), 2, id);
 	assert_int_equal(spool_file_open(&spool, id, true, &f), 0);
-	assert_int_equal(pwrite(f.fd, garbage, sizeof(garbage) - 1,
-			     (off_t)f.size),
+	assert_int_equal(
+	    pwrite(f.fd, garbage, sizeof(garbage) - 1, (off_t)f.size),
 	    sizeof(garbage) - 1);
 	spool_file_close(&f);
 	assert_int_equal(spool_file_open(&spool, id, true, &f), 0);

@@ -37,7 +37,6 @@ remove_scratch(void **state)
 {
 	(void)state;
 	(void)unlink("file");
-	(void)unlink("link");
 	(void)unlink("fifo");
 	return chdir("/") == 0 ? rmdir(scratch) : -1;
 }
@@ -443,55 +442,6 @@ test_clock(void **state)
 	assert_true(now_ms() >= first);
 }
 
-static void
-test_rename_replaces_nothing(void **state)
-{
-	char *data;
-	size_t len;
-	int dir;
-
-	(void)state;
-	dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	write_file("one", 3);
-	assert_int_equal(compat_rename_noreplace(dir, "file", "link"), 0);
-	assert_int_equal(access("file", F_OK), -1);
-	write_file("two", 3);
-	assert_int_equal(compat_rename_noreplace(dir, "file", "link"), -1);
-	assert_int_equal(errno, EEXIST);
-	assert_int_equal(read_file("link", 10, &data, &len, NULL), 0);
-	assert_string_equal(data, "one");
-	free(data);
-	assert_int_equal(access("file", F_OK), 0);
-	assert_int_equal(compat_rename_noreplace(dir, "absent", "other"), -1);
-	assert_int_equal(errno, ENOENT);
-	(void)close(dir);
-}
-
-static void
-test_small_compat(void **state)
-{
-	unsigned char a[600], b[600];
-	char text[4];
-
-	(void)state;
-	assert_int_equal(compat_strlcpy(text, "abc", sizeof(text)), 3);
-	assert_string_equal(text, "abc");
-	assert_int_equal(compat_strlcpy(text, "abcdef", sizeof(text)), 6);
-	assert_string_equal(text, "abc");
-	assert_int_equal(compat_strlcpy(text, "xyz", 0), 3);
-	assert_string_equal(text, "abc");
-	memset(a, 0, sizeof(a));
-	memset(b, 0, sizeof(b));
-	assert_int_equal(compat_random(a, sizeof(a)), 0);
-	assert_int_equal(compat_random(b, sizeof(b)), 0);
-	assert_memory_not_equal(a, b, sizeof(a));
-	/* The last piece of what needs several calls. */
-	assert_memory_not_equal(a + 580, b + 580, 20);
-	compat_explicit_bzero(a, sizeof(a) - 1);
-	memset(b, 0, sizeof(b));
-	assert_memory_equal(a, b, sizeof(a) - 1);
-}
-
 int
 main(void)
 {
@@ -510,8 +460,6 @@ main(void)
 	    cmocka_unit_test(test_overflow_exits),
 	    cmocka_unit_test(test_complain),
 	    cmocka_unit_test(test_clock),
-	    cmocka_unit_test(test_rename_replaces_nothing),
-	    cmocka_unit_test(test_small_compat),
 	};
 
 	return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -1,0 +1,44 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * conf_reader.h - what conf.c and conf_relay.c share, and nobody else.
+ */
+#ifndef DMA_CONF_READER_H
+#define DMA_CONF_READER_H
+
+#include "compat.h"
+#include "conf.h"
+
+#define BLANKS "\t\v\f\r "
+
+/* Where a parser is, for its error line; line 0 is the file as a whole. */
+struct reader {
+	struct conf *c;
+	const char *file;
+	unsigned line;
+	bool private_instance;
+	struct conf_error *error;
+};
+
+/* Set the error, "file:line: ...", made printable; returns -1. */
+int conf_fail(struct reader *r, const char *fmt, ...) PRINTFLIKE(2, 3);
+
+/* Cut blanks off both ends, in place. */
+char *conf_trim(char *s);
+
+/*
+ * Call each() with a writable copy of every line, at most max bytes long; it
+ * returns 0 to go on.  Returns 0, or -1 with the error set.
+ */
+int conf_each_line(struct reader *r, const char *text, size_t len, size_t max,
+    int (*each)(struct reader *r, char *line, size_t len));
+
+/* SMARTHOST's value, taking the place of an earlier one.  0 or -1. */
+int conf_set_relays(struct reader *r, char *value);
+
+/* What the keys mean together, once all are read.  0 or -1. */
+int conf_settle(struct reader *r);
+
+void conf_relays_free(struct conf *c);
+
+#endif

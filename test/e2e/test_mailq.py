@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""mailq prints what monitors of Postfix read (check_mailq and exporters)."""
+
+import re
+
+HEADING = "-Queue ID-"
+
+
+def test_empty(private):
+    assert private.mailq() == "Mail queue is empty\n"
+
+
+def test_one(private):
+    private.submit("-odq", "-f", "me@s.example", "b@x.example",
+                   text="Subject: s\n\n" + "x" * 70 + "\n")
+    lines = private.mailq().splitlines()
+    assert lines[0].startswith(HEADING)
+    assert re.match(r"[0-9A-V]{20}[*! ] +\d+ \w{3} \w{3} [ \d]\d "
+                    r"\d\d:\d\d:\d\d +me@s\.example$", lines[1])
+    assert lines[2].strip() == "b@x.example"
+    assert lines[3] == ""
+    assert re.match(r"-- \d+ Kbytes in 1 Request\.$", lines[-1])
+
+
+def test_two(private):
+    for _ in range(2):
+        private.submit("-odq", "b@x.example", "c@x.example")
+    out = private.mailq()
+    assert out.splitlines()[-1].endswith(" in 2 Requests.")
+    # What check_mailq of the monitoring plugins looks for.
+    assert re.search(r"Kbytes in \d+", out.splitlines()[-1])
+    assert out.count("c@x.example") == 2
+
+
+def test_size_is_the_message_s(private):
+    private.submit("-odq", "b@x.example", text="x\n\n" + "y" * 99 + "\n" * 9)
+    size = int(private.mailq().splitlines()[1].split()[1])
+    assert 108 < size < 2000
+
+
+def test_null_sender(private):
+    private.submit("-odq", "-f", "<>", "b@x.example")
+    assert private.mailq().splitlines()[1].endswith("MAILER-DAEMON")
+
+
+def test_names_and_options(private):
+    private.submit("-odq", "b@x.example")
+    by_option = private.run("-bp").out
+    assert private.run(name="mailq").out == by_option
+    assert "b@x.example" in by_option
+
+
+def test_reason_is_one_line_of_printable_text(private, smtp):
+    sink = smtp.sink(answers={"MAIL": "451 4.3.0 " + "later " * 60})
+    private.relay(sink)
+    private.submit("-odq", "b@x.example")
+    private.flush()
+    (reason,) = [x for x in private.mailq().splitlines()
+                 if x.strip().startswith("(")]
+    assert "451 4.3.0 later" in reason
+
+
+def test_one_reason_for_several_recipients(private, smtp):
+    sink = smtp.sink(answers={"RCPT": "450 4.2.0 greylisted"})
+    private.relay(sink)
+    private.submit("-odq", "b@x.example", "c@x.example")
+    private.flush()
+    out = private.mailq()
+    assert out.count("greylisted") == 1
+    assert "b@x.example" in out and "c@x.example" in out
+
+
+def test_delivered_recipients_are_not_listed(private, smtp):
+    sink = smtp.sink(recipients={"b@x.example": "450 4.2.0 later"})
+    private.relay(sink)
+    private.submit("-odq", "b@x.example", "c@x.example")
+    private.flush()
+    out = private.mailq()
+    assert "b@x.example" in out and "c@x.example" not in out
+
+
+def test_damaged_queue_file_is_kept_and_counted(private):
+    private.submit("-odq", "b@x.example")
+    (name,) = private.queue()
+    path = private.spool / name
+    path.write_bytes(b"garbage" + path.read_bytes()[7:])
+    private.flush()
+    assert private.queue() == []
+    assert private.traces() == ["bad." + name]
+    assert name in private.log()
+    result = private.run("-bp")
+    assert result.exit == 0

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which keys protect a connection, and what happens where they cannot.
+
+None of these may ever bounce: trouble with TLS defers, with the reason.
+"""
+
+import pytest
+
+import certs
+
+NAMES = ("localhost", "127.0.0.1")
+LOGIN = "u:p"
+REQUIRED = ("SECURETRANSFER", "STARTTLS")
+
+
+def options(authority, *names, **more):
+    more.setdefault("tls", "starttls")
+    return dict(cert=authority.leaf(*(names or NAMES)), **more)
+
+
+def deliver(private, sink, *lines, **keys):
+    private.relay(sink, *lines, **keys)
+    private.submit("-odq", "b@x.example")
+    private.flush()
+    return sink
+
+
+def check_sent(private, sink, encrypted=True):
+    (message,) = sink.messages
+    assert bool(message.connection.tls) == encrypted
+    assert private.queue() == []
+
+
+def check_deferred(private, sink, *words):
+    assert sink.messages == []
+    assert len(private.queue()) == 1
+    assert private.mbox() == []
+    listing = private.mailq()
+    assert any(w.lower() in listing.lower() for w in words), listing
+
+
+# ---- No TLS key set ----
+
+def test_starttls_is_used_where_offered(private, smtp, authority):
+    sink = deliver(private, smtp.sink(**options(authority)))
+    check_sent(private, sink)
+
+
+def test_plain_text_where_not_offered(private, smtp):
+    check_sent(private, deliver(private, smtp.sink()), encrypted=False)
+
+
+def test_credentials_want_a_valid_certificate(private, smtp, authority):
+    sink = deliver(
+        private, smtp.sink(**options(authority, "mail.other.example"),
+                           auth={"u": "p"}), login=LOGIN)
+    check_deferred(private, sink, "certificate")
+    assert sink.auth_tries == []
+
+
+def test_credentials_want_tls(private, smtp):
+    sink = deliver(private, smtp.sink(auth={"u": "p"}), login=LOGIN)
+    check_deferred(private, sink, "TLS")
+    assert sink.auth_tries == []
+
+
+def test_credentials_with_a_trusted_certificate(private, smtp, trusted):
+    sink = deliver(private, smtp.sink(**options(trusted), auth={"u": "p"}),
+                   login=LOGIN)
+    check_sent(private, sink)
+    assert sink.messages[0].connection.user == "u"
+
+
+def test_insecure_allows_credentials_in_plain_text(private, smtp):
+    sink = deliver(private, smtp.sink(auth={"u": "p"}), "INSECURE",
+                   login=LOGIN)
+    check_sent(private, sink, encrypted=False)
+    assert sink.messages[0].connection.user == "u"
+
+
+# ---- Required ----
+
+@pytest.mark.parametrize("lines", [
+    REQUIRED, ("STARTTLS",)], ids=["0.14", "starttls-alone"])
+def test_required(private, smtp, authority, lines):
+    sink = deliver(private, smtp.sink(**options(authority), need_tls=True),
+                   *lines)
+    check_sent(private, sink)
+
+
+@pytest.mark.parametrize("lines", [REQUIRED, ("STARTTLS",), ("VERIFYCERT",)])
+def test_required_but_not_offered(private, smtp, lines):
+    sink = deliver(private, smtp.sink(), *lines)
+    check_deferred(private, sink, "STARTTLS", "TLS")
+
+
+def test_required_without_verification_takes_any_certificate(
+        private, smtp, authority):
+    sink = deliver(private, smtp.sink(
+        **options(authority, "mail.other.example")), *REQUIRED)
+    check_sent(private, sink)
+
+
+def test_implicit(private, smtp, authority):
+    sink = deliver(private, smtp.sink(**options(authority, tls="implicit")),
+                   "SECURETRANSFER")
+    check_sent(private, sink)
+
+
+def test_url_smtps(private, smtp, trusted):
+    sink = smtp.sink(**options(trusted, tls="implicit"))
+    private.configure(SMARTHOST="smtps://127.0.0.1:%d" % sink.port)
+    private.submit("-odq", "b@x.example")
+    private.flush()
+    check_sent(private, sink)
+
+
+def test_opportunistic_goes_on_without(private, smtp):
+    sink = deliver(private, smtp.sink(), *REQUIRED, "OPPORTUNISTIC_TLS")
+    check_sent(private, sink, encrypted=False)
+
+
+def test_opportunistic_uses_it(private, smtp, authority):
+    sink = deliver(private, smtp.sink(**options(authority)), *REQUIRED,
+                   "OPPORTUNISTIC_TLS")
+    check_sent(private, sink)
+
+
+# ---- Verified ----
+
+def test_verified(private, smtp, trusted):
+    sink = deliver(private, smtp.sink(**options(trusted)), *REQUIRED,
+                   "VERIFYCERT")
+    check_sent(private, sink)
+
+
+def test_verified_by_name(private, smtp, trusted):
+    sink = deliver(
+        private, smtp.sink(**options(trusted, "localhost", "127.0.0.1")),
+        *REQUIRED, "VERIFYCERT", SMARTHOST="localhost")
+    check_sent(private, sink)
+    assert sink.messages[0].connection.tls["sni"] == "localhost"
+
+
+def test_wrong_name(private, smtp, trusted):
+    """Deferred, and mailq says which name it was for."""
+    sink = deliver(private, smtp.sink(
+        **options(trusted, "mail.other.example")), *REQUIRED, "VERIFYCERT")
+    check_deferred(private, sink, "mail.other.example")
+
+
+def test_unknown_authority(private, smtp, authority):
+    sink = deliver(private, smtp.sink(**options(authority)), *REQUIRED,
+                   "VERIFYCERT", AUTHPATH=None)
+    if sink.messages:
+        pytest.skip("this machine trusts the CA of the tests by now")
+    check_deferred(private, sink, "certificate", "self-signed")
+
+
+def test_expired(private, smtp, trusted):
+    pem = trusted.leaf("localhost", "127.0.0.1", days="-1")
+    sink = deliver(private, smtp.sink(tls="starttls", cert=pem), *REQUIRED,
+                   "VERIFYCERT")
+    check_deferred(private, sink, "expired")
+
+
+# ---- Pinned ----
+
+@pytest.mark.parametrize("lines", [(), REQUIRED, ("SECURETRANSFER",)],
+                         ids=["alone", "starttls", "implicit"])
+def test_fingerprint(private, smtp, authority, lines):
+    tls = "implicit" if lines == ("SECURETRANSFER",) else "starttls"
+    sink = smtp.sink(**options(authority, tls=tls))
+    digest = certs.fingerprint(authority.leaf(*NAMES))
+    check_sent(private, deliver(private, sink, *lines, FINGERPRINT=digest))
+
+
+def test_fingerprint_with_colons_in_upper_case(private, smtp, authority):
+    sink = smtp.sink(**options(authority))
+    digest = certs.fingerprint(authority.leaf(*NAMES)).upper()
+    pairs = ":".join(digest[i:i + 2] for i in range(0, 64, 2))
+    check_sent(private, deliver(private, sink, *REQUIRED, FINGERPRINT=pairs))
+
+
+def test_wrong_fingerprint(private, smtp, authority):
+    sink = deliver(private, smtp.sink(**options(authority)), *REQUIRED,
+                   FINGERPRINT="0" * 64)
+    check_deferred(private, sink, "fingerprint")
+
+
+def test_fingerprint_lets_credentials_pass(private, smtp, authority):
+    digest = certs.fingerprint(authority.leaf(*NAMES))
+    sink = deliver(private, smtp.sink(**options(authority), auth={"u": "p"}),
+                   *REQUIRED, FINGERPRINT=digest, login=LOGIN)
+    check_sent(private, sink)
+    assert sink.messages[0].connection.user == "u"
+
+
+# ---- Our own certificate; AUTH ----
+
+def test_client_certificate(private, smtp, authority):
+    own = private.directory / "client.pem"
+    with open(authority.leaf("client.example"), encoding="ascii") as file:
+        private.write(own, file.read(), 0o600)
+    sink = deliver(private, smtp.sink(
+        **options(authority), client_ca=authority.cert), *REQUIRED,
+        CERTFILE=own)
+    check_sent(private, sink)
+    assert "client.example" in str(sink.messages[0].connection.tls["peer"])
+
+
+@pytest.mark.parametrize("offered, used", [
+    (("PLAIN",), "PLAIN"), (("LOGIN",), "LOGIN"), (("CRAM-MD5",), "CRAM-MD5"),
+    (("LOGIN", "PLAIN"), "PLAIN"),
+    (("PLAIN", "LOGIN", "CRAM-MD5"), "CRAM-MD5"),
+    (("GSSAPI", "SCRAM-SHA-256", "LOGIN"), "LOGIN"),
+])
+def test_mechanism(private, smtp, authority, offered, used):
+    sink = deliver(private, smtp.sink(
+        **options(authority), auth={"u": "p"}, mechanisms=offered),
+        *REQUIRED, login=LOGIN)
+    check_sent(private, sink)
+    assert sink.auth_tries == [(used, "u", True)]
+
+
+@pytest.mark.parametrize("password", [
+    "with blanks", "a:b|c", "#hash", "\u00fcml\u00e4ut", "x" * 500])
+def test_passwords_of_all_kinds(private, smtp, password):
+    sink = deliver(private, smtp.sink(auth={"u": password},
+                                      mechanisms=("PLAIN",)),
+                   "INSECURE", login="u:" + password)
+    check_sent(private, sink, encrypted=False)
+
+
+def test_auth_offered_only_before_tls_is_forgotten(private, smtp, authority):
+    script = smtp.script(
+        "S: 220 x\nC: EHLO *\nS: 250-x\nS: 250-AUTH PLAIN\n"
+        "S: 250 STARTTLS\nC: STARTTLS\nS: 220 go\n! starttls\n"
+        "C: EHLO *\nS: 250 x\nC: QUIT\nS: 221 bye\n",
+        cert=authority.leaf(*NAMES))
+    private.relay(script, *REQUIRED, login=LOGIN)
+    private.submit("-odq", "b@x.example")
+    private.flush()
+    assert script.mistakes == []
+    assert len(private.queue()) == 1
