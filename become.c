@@ -82,7 +82,7 @@ raise_limits(void)
 static bool
 have_job_socket(void)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof(ss);
 
 	return getsockname(JOB_FD, (struct sockaddr *)&ss, &len) == 0 &&

@@ -166,15 +166,16 @@ cursor_over(const void *p, size_t len)
 	return c;
 }
 
-/* A number that must be one of 0..max. */
+/* A number that must be one of 0..max; else 0, and the record is bad. */
 static uint32_t
 get_enum(struct cursor *c, uint32_t max)
 {
 	uint32_t v = cursor_u32(c);
 
-	if (v > max)
-		c->bad = true;
-	return v;
+	if (v <= max)
+		return v;
+	c->bad = true;
+	return 0;
 }
 
 /* The empty string stands for NULL. */

@@ -101,5 +101,5 @@ aliases_scan.o: aliases_scan.c
 
 clean:
 	rm -f *.o *.d $(PROGRAMS) aliases_parse.c aliases_parse.h \
-	    aliases_scan.c flags.stamp .probed-* libdma-test.a
-	rm -rf unit build
+	    aliases_scan.c flags.stamp .probed-*
+	rm -rf build
