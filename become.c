@@ -105,7 +105,7 @@ leave_caller(void)
 
 /* The static result of getpwnam(3); does not return without one. */
 static const struct passwd *
-find_user(const char *name)
+find_user(const char *name, int if_missing)
 {
 	const struct passwd *pw;
 
@@ -114,7 +114,7 @@ find_user(const char *name)
 	if (pw == NULL && errno != 0 && errno != ENOENT && errno != ESRCH)
 		exit(BECOME_SYSTEM); /* no answer is not a no */
 	if (pw == NULL || strcmp(pw->pw_name, name) != 0)
-		exit(BECOME_NO_USER);
+		exit(if_missing);
 	return pw;
 }
 
@@ -133,8 +133,8 @@ become_agent(void)
 {
 	char name[] = "dma-smtp", *argv[] = {name, NULL},
 	     *environment[] = {NULL};
-	uid_t owner = find_user(DMA_USER)->pw_uid;
-	const struct passwd *pw = find_user(DMA_AGENTUSER);
+	uid_t owner = find_user(DMA_USER, BECOME_SYSTEM)->pw_uid;
+	const struct passwd *pw = find_user(DMA_AGENTUSER, BECOME_SYSTEM);
 
 	/* Who talks to the network owns nothing: not root, not the spool. */
 	if (pw->pw_uid == 0 || pw->pw_uid == owner || pw->pw_gid == 0 ||
@@ -165,7 +165,7 @@ find_target(struct target *t, const char *name)
 	if (name[0] == '\0' || name[0] == '.' || name[0] == '-' ||
 	    strchr(name, '/') != NULL || strlen(name) > USERNAME_MAX)
 		exit(BECOME_NO_USER);
-	pw = find_user(name);
+	pw = find_user(name, BECOME_NO_USER);
 	(void)snprintf(t->name, sizeof(t->name), "%s", name);
 	(void)snprintf(t->lock, sizeof(t->lock), "%s.lock", name);
 	t->root = pw->pw_uid == 0;
@@ -173,7 +173,7 @@ find_target(struct target *t, const char *name)
 	t->gid = pw->pw_gid;
 	t->group = mail_group();
 	if (t->root) {
-		t->uid = find_user(DMA_USER)->pw_uid;
+		t->uid = find_user(DMA_USER, BECOME_SYSTEM)->pw_uid;
 		t->gid = t->group;
 	}
 }

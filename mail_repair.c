@@ -17,6 +17,8 @@
 #include "limits.h"
 #include "util.h"
 
+#define LINE_FOLD 78 /* RFC 5322, 2.1.1: what a line should not exceed */
+
 static bool
 is_resent(enum header_name name)
 {
@@ -217,6 +219,8 @@ static int
 put_from(struct buf *out, const struct mail_facts *f)
 {
 	struct addr author;
+	size_t start = out->len;
+	const char *fold;
 
 	author_address(&author, f);
 	if (f->full_name == NULL || f->full_name[0] == '\0')
@@ -224,7 +228,9 @@ put_from(struct buf *out, const struct mail_facts *f)
 	if (buf_puts(out, "From: ") == -1 ||
 	    header_put_phrase(out, f->full_name) == -1)
 		return -1;
-	return buf_printf(out, "\n <%s>\n", author.text);
+	fold =
+	    out->len - start + strlen(author.text) + 3 > LINE_FOLD ? "\n" : "";
+	return buf_printf(out, "%s <%s>\n", fold, author.text);
 }
 
 static int

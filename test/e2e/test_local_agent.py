@@ -29,7 +29,7 @@ from instance import wait_for
 
 HOP, JOB, READY, RESULT, DONE = 1, 2, 3, 5, 6
 DEFER, SENT = 0, 1
-NO_USER, LIMITS, LOCKED, NOT_ALLOWED = 67, 69, 75, 77
+NO_USER, LIMITS, SYSTEM, LOCKED, NOT_ALLOWED = 67, 69, 71, 75, 77
 CAP_SYS_RESOURCE = 24
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 RECORD_MAX = 160 * 1024
@@ -740,6 +740,26 @@ def test_root_is_delivered_as_user(door, owner, mode):
     "54322", "postdrop", "bob:x", "*", "%s%n", "bob,alice"])
 def test_no_such_user(door, name):
     assert door.become("local", name).finish() == NO_USER
+    assert door.names() == []
+
+
+@as_root
+@pytest.mark.parametrize("missing, args", [
+    ("mail", ("local", "root")), ("mail", ("smtp",)), ("dmatest", ("smtp",))])
+def test_our_own_users_are_missing(door, missing, args):
+    """Our trouble, not the recipient's: nothing fails for it."""
+    accounts = house.ROOT_SCRATCH / "etc" / "passwd"
+    before = accounts.read_text()
+
+    def without():
+        accounts.write_text("".join(
+            line for line in before.splitlines(True)
+            if not line.startswith(missing + ":")))
+
+    try:
+        assert door.become(*args, prepare=without).finish() == SYSTEM
+    finally:
+        accounts.write_text(before)
     assert door.names() == []
 
 

@@ -625,10 +625,10 @@ test_repair(void **state)
 		const char *in, *out;
 	} headers[] = {
 	    {"", RECEIVED DATE MESSAGE_ID
-		"From: J Doe\n <joe@b.example>\n" NOBODY "\n"},
+		"From: J Doe <joe@b.example>\n" NOBODY "\n"},
 	    {"Subject: x\nTo: a@b\n",
 		RECEIVED "Subject: x\nTo: a@b\n" DATE MESSAGE_ID
-			 "From: J Doe\n <joe@b.example>\n\n"},
+			 "From: J Doe <joe@b.example>\n\n"},
 	    {"From: f@g\n" HAVE "Cc: a@b\n",
 		RECEIVED "From: f@g\n" HAVE "Cc: a@b\n\n"},
 	    /* Names in any case, blanks before the colon. */
@@ -691,9 +691,9 @@ test_repair_from(void **state)
 	} froms[] = {
 	    {"a@b", NULL, "joe", "From: a@b\n"},
 	    {"a@b", "", "joe", "From: a@b\n"},
-	    {"a@b", "J. D", "joe", "From: \"J. D\"\n <a@b>\n"},
-	    {"a@b", "J\xc3\xb6", "joe", "From: =?utf-8?Q?J=C3=B6?=\n <a@b>\n"},
-	    {"a@b", "x\nBcc: c@d", "joe", "From: \"xBcc: c@d\"\n <a@b>\n"},
+	    {"a@b", "J. D", "joe", "From: \"J. D\" <a@b>\n"},
+	    {"a@b", "J\xc3\xb6", "joe", "From: =?utf-8?Q?J=C3=B6?= <a@b>\n"},
+	    {"a@b", "x\nBcc: c@d", "joe", "From: \"xBcc: c@d\" <a@b>\n"},
 	    {"root", NULL, "joe", "From: root@h.example\n"},
 	    {"", NULL, "joe", "From: MAILER-DAEMON@h.example\n"},
 	    {NULL, NULL, "joe", "From: joe@h.example\n"},

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the documents say is what is built: options, keys, exit statuses,
+the map of the code."""
+
+import fnmatch
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import house
+
+MANUAL = (house.TOP / "dma.8").read_text()
+README = (house.TOP / "README.markdown").read_text()
+GENERATED = ("aliases_parse.c", "aliases_parse.h", "aliases_scan.c")
+# First parts of a path that any machine has: naming them tells nothing.
+USUAL_PLACES = ("bin", "boot", "dev", "etc", "export", "home", "lib", "mnt",
+                "opt", "private", "proc", "root", "run", "sbin", "srv", "sys",
+                "tmp", "usr", "Users", "var")
+
+
+def source(*patterns):
+    files = [f for p in patterns for f in sorted(house.TOP.glob(p))
+             if f.name not in GENERATED]
+    assert files, "no file is called %s" % (patterns,)
+    return "\n".join(f.read_text() for f in files)
+
+
+def section(name):
+    """One section of the manual, to the next one."""
+    found = re.search(r"^\.Sh %s$(.*?)(?=^\.Sh |\Z)" % name, MANUAL,
+                      re.M | re.S)
+    assert found, "dma.8 has no section %s" % name
+    return found.group(1)
+
+
+def manual_options():
+    items = re.findall(r"^\.It (Fl .*)$", section("DESCRIPTION"), re.M)
+    return items, {x for i in items for x in re.findall(r"\bFl ([A-Za-z])", i)}
+
+
+def help_text(built):
+    done = subprocess.run([built / "dma", "--help"], check=True,
+                          stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True)
+    return done.stdout
+
+
+# ---- Options ----
+
+def table_options():
+    found = re.findall(r"\{\s*'(.)',\s*(?:NO_|ATTACHED_)?VALUE,",
+                       source("options.c"))
+    assert len(found) == len(set(found)) > 20
+    return set(found)
+
+
+def test_the_manual_has_the_options_of_the_table():
+    assert manual_options()[1] == table_options()
+
+
+def test_help_has_the_options_of_the_table(built):
+    shown = set()
+    for line in help_text(built).splitlines():
+        if line.startswith("  -"):
+            flags = re.split(r"\s{2,}", line.strip())[0]
+            shown |= set(re.findall(r"(?<![\w-])-(\w)", flags))
+    assert shown == table_options()
+
+
+def test_long_options_are_the_same_everywhere(built):
+    items = "\n".join(manual_options()[0])
+    known = set(re.findall(r'strcmp\(name, "(\w+)"\) == 0\)\s+'
+                           r"p->o->action", source("options.c")))
+    assert known
+    assert known == set(re.findall(r"\bFl -(\w+)", items))
+    assert known == set(re.findall(r"(?<![\w-])--(\w+)", help_text(built)))
+
+
+def test_the_synopsis_names_no_other_option():
+    synopsis = section("SYNOPSIS")
+    letters = set("".join(re.findall(r"\bFl (\w+)", synopsis)))
+    assert letters and letters <= table_options()
+
+
+# ---- Keys ----
+
+def program_keys():
+    found = re.findall(r'\bK\("([A-Z_]+)"', source("conf*.c"))
+    assert len(found) == len(set(found)) > 20
+    return set(found)
+
+
+def test_the_manual_has_the_keys_of_the_program():
+    found = re.findall(r"^\.It Cm ([A-Z_]{2,})\b", section("CONFIGURATION"),
+                       re.M)
+    assert len(found) == len(set(found))
+    assert set(found) == program_keys()
+
+
+def test_dma_conf_has_the_keys_of_the_program():
+    found = re.findall(r"^#?([A-Z_]{2,})(?:[ \t]|$)", source("dma.conf"), re.M)
+    assert set(found) == program_keys()
+
+
+def test_each_key_of_the_manual_has_its_default():
+    items = re.split(r"^\.It Cm (?=[A-Z_]{2,}\b)", section("CONFIGURATION"),
+                     flags=re.M)[1:]
+    missing = [i.split()[0] for i in items
+               if not re.search(r"^Default:| default\.$", i, re.M)]
+    assert missing == []
+
+
+# ---- Exit statuses ----
+
+def objects_of_dma():
+    text = re.sub(r"\\\n\s*", " ", source("sources.mk"))
+    variables = dict(re.findall(r"^([A-Z0-9_]+)=[ \t]*(.*)$", text, re.M))
+    objects = "dma.o " + variables["DMA_OBJS"]
+    while "$(" in objects:
+        objects = re.sub(r"\$\((\w+)\)", lambda m: variables[m[1]], objects)
+    return [o[:-len(".o")] for o in objects.split()]
+
+
+def test_exit_statuses_are_those_of_the_program():
+    text = source(*(name + ".[cyl]" for name in objects_of_dma()))
+    used = {name: getattr(os, name)
+            for name in set(re.findall(r"\bEX_[A-Z]+\b", text))}
+    told = re.findall(r"^\.It (\d+) Pq Dv (EX_[A-Z]+)$",
+                      section("EXIT STATUS"), re.M)
+    assert {name: int(number) for number, name in told} == used
+    assert "EX_USAGE" in used and "EX_TEMPFAIL" not in used
+
+
+# ---- The log ----
+
+def test_fixed_words_of_each_log_line_are_in_the_manual():
+    """Each format that goes to the log has its words in DIAGNOSTICS."""
+    words = " ".join(re.findall(r"\S+", section("DIAGNOSTICS")))
+    text = source(*(name + ".c" for name in objects_of_dma()))
+    calls = re.findall(r'\blog_event\(\s*\w+(?:\([^()]*\))?,[^"]*?LOG_\w+,\s*'
+                       r'((?:"(?:[^"\\]|\\.)*"\s*)+)', text)
+    assert len(calls) > 15
+    missing = []
+    for call in calls:
+        line = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', call))
+        parts = re.split(r"%[-.\d]*(?:ll|l|z)?[a-z]", line)
+        for part in (p.strip(" ,:;<>()=") for p in parts):
+            if len(part) > 6 and part not in words:
+                missing.append(line)
+    assert missing == []
+
+
+# ---- Form ----
+
+def test_mandoc_finds_nothing():
+    if shutil.which("mandoc") is None:
+        pytest.skip("mandoc is not installed")
+    done = subprocess.run(["mandoc", "-Tlint", "-Wall", house.TOP / "dma.8"],
+                          stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True)
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
+def test_the_manual_has_its_sections():
+    wanted = ("NAME", "SYNOPSIS", "DESCRIPTION", "CONFIGURATION", "QUEUE",
+              "ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES",
+              "DIAGNOSTICS", "SEE ALSO", "STANDARDS", "HISTORY", "AUTHORS",
+              "CAVEATS", "SECURITY CONSIDERATIONS")
+    assert tuple(re.findall(r"^\.Sh (.*)$", MANUAL, re.M)) == wanted
+
+
+# ---- README: the map of the code ----
+
+def code_map():
+    found = re.search(r"^## Map of the code$(.*?)(?=^## |\Z)", README,
+                      re.M | re.S)
+    assert found, "README.markdown has no map of the code"
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", found.group(1), re.M)
+    assert len(rows) > 20
+    return [(int(floor), name) for floor, cell in rows
+            for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_each_file_of_the_map_exists():
+    assert [n for _, n in code_map() if not list(house.TOP.glob(n))] == []
+
+
+def test_each_file_named_in_the_readme_exists():
+    named = re.findall(r"`(?:\./)?([\w./-]+(?:\.(?:md|mk|8|[chyl])|/))`",
+                       README)
+    named = [n for n in named if not n.startswith("/")]
+    assert len(named) > 20
+    assert [n for n in named if not (house.TOP / n).exists()] == []
+
+
+def test_the_map_has_each_file():
+    """A header belongs to the source, or the group, of its name."""
+    stems = [os.path.splitext(name)[0] for _, name in code_map()]
+    lost = [f.name for p in ("*.c", "*.h", "*.y", "*.l")
+            for f in house.TOP.glob(p)
+            if f.name not in GENERATED
+            and not any(fnmatch.fnmatch(f.stem, s) for s in stems)]
+    assert lost == []
+
+
+def test_the_map_has_the_floors_that_are_checked():
+    """test/floors is what `make floors` goes by."""
+    floors = {}
+    text = (house.TOP / "test" / "floors").read_text()
+    for number, names in re.findall(r'floor_is\((\d), "([^"]*)"\)', text):
+        floors.update(dict.fromkeys(names.split(), int(number)))
+    assert floors
+    wrong = []
+    for floor, name in code_map():
+        stem = os.path.splitext(name)[0]
+        if floors.get(stem, floors.get(stem.split("_")[0])) != floor:
+            wrong.append((floor, name))
+    assert wrong == []
+
+
+# ---- All documents ----
+
+def documents():
+    names = ("*.md", "*.markdown", "*.8", "*.conf", "LICENSE")
+    return [f for n in names for f in sorted(house.TOP.glob(n))]
+
+
+def private_places():
+    """Paths that only the machine of whoever wrote the documents has."""
+    home = pathlib.Path.home()
+    places = {house.TOP}
+    if len(home.parts) > 1:
+        places.add(home)
+    for path in (house.TOP, home):
+        if len(path.parts) > 1 and path.parts[1] not in USUAL_PLACES:
+            places.add(pathlib.Path("/", path.parts[1]))
+    return places
+
+
+def test_no_document_names_a_path_of_this_machine():
+    found = []
+    for file in documents():
+        text = file.read_text()
+        for place in private_places():
+            if re.search(r"(?<![\w.~$}])%s(?![\w.-])" % re.escape(str(place)),
+                         text):
+                found.append((file.name, str(place)))
+    assert found == []
