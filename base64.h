@@ -15,13 +15,13 @@
  * Encode len bytes; dst needs BASE64_LEN(len) + 1 bytes and is ended with
  * NUL.  Returns the length of the text, or -1 with ENOSPC.
  */
-ssize_t	base64_encode(const void *src, size_t len, char *dst, size_t cap);
+ssize_t base64_encode(const void *src, size_t len, char *dst, size_t cap);
 
 /*
  * Decode exactly len characters: padding required, nothing else allowed,
  * unused bits zero.  Returns the number of bytes (dst is not ended), or -1
  * with EINVAL (not base64) or ENOSPC.
  */
-ssize_t	base64_decode(const char *src, size_t len, void *dst, size_t cap);
+ssize_t base64_decode(const char *src, size_t len, void *dst, size_t cap);
 
 #endif

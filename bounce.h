@@ -26,7 +26,7 @@
  * committed is then found again under its id, and no recipient is TOLD before
  * its notice is committed.
  */
-int	bounce_settle(const struct spool *s, const struct conf *c,
-	    struct spool_file *f, char *notice_id, bool *parked);
+int bounce_settle(const struct spool *s, const struct conf *c,
+    struct spool_file *f, char *notice_id, bool *parked);
 
 #endif

@@ -23,28 +23,28 @@ struct buf {
 };
 
 /* All return 0, or -1 with errno EMSGSIZE, the buffer unchanged. */
-int	buf_put(struct buf *b, const void *p, size_t len);
-int	buf_putc(struct buf *b, int c);
-int	buf_puts(struct buf *b, const char *s);
-int	buf_printf(struct buf *b, const char *fmt, ...) PRINTFLIKE(2, 3);
+int buf_put(struct buf *b, const void *p, size_t len);
+int buf_putc(struct buf *b, int c);
+int buf_puts(struct buf *b, const char *s);
+int buf_printf(struct buf *b, const char *fmt, ...) PRINTFLIKE(2, 3);
 
 /* Drop the first n bytes (n <= len). */
-void	buf_consume(struct buf *b, size_t n);
+void buf_consume(struct buf *b, size_t n);
 
 /* The text, never NULL. */
-const char	*buf_str(const struct buf *b);
-void	buf_reset(struct buf *b);	/* len = 0, memory kept */
-void	buf_free(struct buf *b);	/* and {0}, max kept */
-void	buf_wipe(struct buf *b);	/* buf_free, contents overwritten */
+const char *buf_str(const struct buf *b);
+void buf_reset(struct buf *b); /* len = 0, memory kept */
+void buf_free(struct buf *b);  /* and {0}, max kept */
+void buf_wipe(struct buf *b);  /* buf_free, contents overwritten */
 
 /*
  * Typed fields for records between our processes, big-endian; a string is
  * its 32-bit length, then its bytes.  NULL is stored as the empty string.
  */
-int	buf_put_u32(struct buf *b, uint32_t v);
-int	buf_put_u64(struct buf *b, uint64_t v);
-int	buf_put_bytes(struct buf *b, const void *p, size_t len);
-int	buf_put_string(struct buf *b, const char *s);
+int buf_put_u32(struct buf *b, uint32_t v);
+int buf_put_u64(struct buf *b, uint64_t v);
+int buf_put_bytes(struct buf *b, const void *p, size_t len);
+int buf_put_string(struct buf *b, const char *s);
 
 /* A cursor over bytes that somebody else owns. */
 struct cursor {
@@ -57,9 +57,9 @@ struct cursor {
  * is enough.  cursor_string: a fresh string of at most max bytes, the
  * caller's; a NUL inside sets bad.  cursor_bytes: borrowed, not ended.
  */
-uint32_t	cursor_u32(struct cursor *c);
-uint64_t	cursor_u64(struct cursor *c);
-char	*cursor_string(struct cursor *c, size_t max);
-const void	*cursor_bytes(struct cursor *c, size_t max, size_t *len);
+uint32_t cursor_u32(struct cursor *c);
+uint64_t cursor_u64(struct cursor *c);
+char *cursor_string(struct cursor *c, size_t max);
+const void *cursor_bytes(struct cursor *c, size_t max, size_t *len);
 
 #endif

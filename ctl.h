@@ -12,9 +12,9 @@
  * List the caller's messages (root: all) on stdout in the layout of
  * Postfix's mailq, which monitors read.  Returns the exit status.
  */
-int	ctl_mailq(struct instance *in);
+int ctl_mailq(struct instance *in);
 
 /* Check the alias file; each bad line on stderr.  Returns the exit status. */
-int	ctl_newaliases(struct instance *in);
+int ctl_newaliases(struct instance *in);
 
 #endif

@@ -450,6 +450,10 @@ deliver_sync(struct runner *r)
 void
 deliver_abandon_all(struct runner *r)
 {
-	while (r->open != NULL)
-		message_free(r, r->open);
+	struct message *next;
+
+	for (struct message *m = r->open; m != NULL; m = next) {
+		next = m->next;
+		message_free(r, m);
+	}
 }

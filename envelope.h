@@ -23,22 +23,26 @@
 enum recipient_status {
 	STATUS_TODO = 'T',
 	STATUS_SENT = 'S',
-	STATUS_FAILED = 'F',	/* its sender is still to be told */
-	STATUS_TOLD = 'N',	/* ... and was notified */
-	STATUS_REMOVED = 'R',	/* by dmactl */
-	STATUS_UNCERTAIN = 'U'	/* final dot sent, no answer came */
+	STATUS_FAILED = 'F',   /* its sender is still to be told */
+	STATUS_TOLD = 'N',     /* ... and was notified */
+	STATUS_REMOVED = 'R',  /* by dmactl */
+	STATUS_UNCERTAIN = 'U' /* final dot sent, no answer came */
 };
 
 /* RFC 3461 NOTIFY, as bits; 0 is the default (failure, delay). */
-enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4,
-	NOTIFY_DELAY = 8 };
+enum {
+	NOTIFY_NEVER = 1,
+	NOTIFY_SUCCESS = 2,
+	NOTIFY_FAILURE = 4,
+	NOTIFY_DELAY = 8
+};
 
 enum envelope_ret { RET_DEFAULT, RET_FULL, RET_HDRS };
 
 /* What is in the message, found while it streamed in. */
 enum {
-	MESSAGE_8BIT = 1,	/* a byte over 0x7f */
-	MESSAGE_LONG_LINE = 2,	/* a line over LINE_WIRE_MAX bytes */
+	MESSAGE_8BIT = 1,      /* a byte over 0x7f */
+	MESSAGE_LONG_LINE = 2, /* a line over LINE_WIRE_MAX bytes */
 	MESSAGE_NUL = 4,
 	MESSAGE_LONE_CR = 8
 };
@@ -46,10 +50,10 @@ enum {
 struct recipient {
 	struct addr addr; /* bare: a local user; else remote */
 	enum recipient_status status;
-	unsigned notify;	   /* NOTIFY_* bits */
-	char *orcpt;		   /* "rfc822;xtext", or NULL ("" is NULL) */
-	char *orig;		   /* the address an alias led from, or NULL */
-	off_t status_offset;	   /* of the status byte in the file */
+	unsigned notify;     /* NOTIFY_* bits */
+	char *orcpt;         /* "rfc822;xtext", or NULL ("" is NULL) */
+	char *orig;          /* the address an alias led from, or NULL */
+	off_t status_offset; /* of the status byte in the file */
 };
 
 struct envelope {
@@ -57,16 +61,16 @@ struct envelope {
 	/* Fixed width, in the first 512 bytes, changed in place. */
 	bool hold;
 	uint32_t attempts;
-	uint32_t crashes;  /* agents that died on it */
-	bool warned;	   /* the delay notice was sent */
-	int64_t next_try;  /* seconds since the epoch */
+	uint32_t crashes; /* agents that died on it */
+	bool warned;      /* the delay notice was sent */
+	int64_t next_try; /* seconds since the epoch */
 	/* Fixed at the commit. */
-	int64_t arrival;   /* seconds since the epoch */
-	uid_t uid;	   /* the submitter's */
+	int64_t arrival; /* seconds since the epoch */
+	uid_t uid;       /* the submitter's */
 	struct addr sender;
-	char *envid;	   /* xtext, or NULL ("" is NULL) */
+	char *envid; /* xtext, or NULL ("" is NULL) */
 	enum envelope_ret ret;
-	unsigned flags;	   /* MESSAGE_* */
+	unsigned flags;    /* MESSAGE_* */
 	uint64_t length;   /* of the message, bytes */
 	uint64_t checksum; /* of the message */
 	struct recipient *recipients;
@@ -83,59 +87,58 @@ struct envelope {
  * be.  Returns 0, or -1 with errno (EMSGSIZE; EINVAL: a field that may not
  * be, such as an address that addr_parse() would not give back as it is).
  */
-int	envelope_encode(struct envelope *e, struct buf *out);
+int envelope_encode(struct envelope *e, struct buf *out);
 
 /*
  * Decode the whole envelope from a file's first len bytes (at least up to
  * its end line), as if hostile.  Returns 0, or -1 with errno: EBADMSG it is
  * none; EAGAIN it goes on after len.  On failure *e is freed and zeroed.
  */
-int	envelope_decode(struct envelope *e, const char *text, size_t len);
+int envelope_decode(struct envelope *e, const char *text, size_t len);
 
 /*
  * Decode only what stands in the first 512 bytes and changes: hold,
  * attempts, crashes, warned, next_try; len >= ENVELOPE_STATE_END.  The rest
  * of *e is left alone.  Returns 0 or -1 (EBADMSG).
  */
-int	envelope_decode_state(struct envelope *e, const char *text,
-	    size_t len);
+int envelope_decode_state(struct envelope *e, const char *text, size_t len);
 
 /*
  * Two lines of fixed width at fixed places, each with its LF: the state,
  * overwritten for as long as the message is queued; then what is known only
  * once the message has streamed through (flags, length, checksum).
  */
-#define ENVELOPE_STATE_OFFSET	12
-#define ENVELOPE_STATE_LEN	73
-#define ENVELOPE_STATE_END	(ENVELOPE_STATE_OFFSET + ENVELOPE_STATE_LEN)
+#define ENVELOPE_STATE_OFFSET   12
+#define ENVELOPE_STATE_LEN      73
+#define ENVELOPE_STATE_END      (ENVELOPE_STATE_OFFSET + ENVELOPE_STATE_LEN)
 #define ENVELOPE_MESSAGE_OFFSET ENVELOPE_STATE_END
-#define ENVELOPE_MESSAGE_LEN	65
-void	envelope_state_text(const struct envelope *e,
-	    char text[ENVELOPE_STATE_LEN + 1]);
-void	envelope_message_text(const struct envelope *e,
-	    char text[ENVELOPE_MESSAGE_LEN + 1]);
+#define ENVELOPE_MESSAGE_LEN    65
+void envelope_state_text(
+    const struct envelope *e, char text[ENVELOPE_STATE_LEN + 1]);
+void envelope_message_text(
+    const struct envelope *e, char text[ENVELOPE_MESSAGE_LEN + 1]);
 
 /*
  * True if name has the form of a queue id: QUEUE_ID_LEN base-32 digits
  * (0-9, A-V); a notice's has "x" and a recipient's number after it, a
  * notice's about a notice both twice.
  */
-bool	envelope_id_valid(const char *name);
+bool envelope_id_valid(const char *name);
 
-void	envelope_free(struct envelope *e);
+void envelope_free(struct envelope *e);
 
 /* The message checksum: FNV-1a, 64 bits; sum is CHECKSUM_INIT at first. */
 #define CHECKSUM_INIT 0xcbf29ce484222325ULL
-uint64_t	checksum_update(uint64_t sum, const void *p, size_t len);
+uint64_t checksum_update(uint64_t sum, const void *p, size_t len);
 
 /* Counts over the recipients. */
-size_t	envelope_count(const struct envelope *e, enum recipient_status s);
-bool	envelope_open(const struct envelope *e); /* any todo or uncertain */
+size_t envelope_count(const struct envelope *e, enum recipient_status s);
+bool envelope_open(const struct envelope *e); /* any todo or uncertain */
 
 /*
  * True if the sender wants to be told when this recipient fails (RFC 3461,
  * 4.1: by default, or NOTIFY names FAILURE).
  */
-bool	recipient_wants_notice(const struct recipient *r);
+bool recipient_wants_notice(const struct recipient *r);
 
 #endif

@@ -22,9 +22,9 @@ struct instance {
 	const char *conf_path;
 	struct spool spool;
 	struct process_env env;
-	uid_t caller;	      /* real uid at the start; root's stays 0 here */
+	uid_t caller;          /* real uid at the start; root's stays 0 here */
 	bool private_instance; /* -C */
-	bool all;	      /* root, system instance: the whole queue */
+	bool all;              /* root, system instance: the whole queue */
 	const char *libexecdir;
 };
 

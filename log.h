@@ -21,8 +21,8 @@ enum log_target { LOG_TO_SYSLOG, LOG_TO_STDERR, LOG_TO_FILE };
  * tag: replaces "dma" in the ident (-L), or NULL; copied.
  * Returns 0, or -1 with errno, and syslog stays the target.
  */
-int	log_open(enum log_target target, const char *path, int create,
-	    const char *tag);
+int log_open(
+    enum log_target target, const char *path, int create, const char *tag);
 
 /*
  * Write one line.  priority is one of syslog(3)'s (LOG_INFO, LOG_WARNING,
@@ -30,7 +30,7 @@ int	log_open(enum log_target target, const char *path, int create,
  * 0x20-0x7e becomes '?', so that no remote text can begin a second line.
  * Lines are cut at 2 KB.  Never fails, never blocks for long.
  */
-void	log_event(enum log_ident ident, int priority, const char *fmt, ...)
-	    PRINTFLIKE(3, 4);
+void log_event(enum log_ident ident, int priority, const char *fmt, ...)
+    PRINTFLIKE(3, 4);
 
 #endif

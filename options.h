@@ -32,8 +32,7 @@ struct options {
  * recipients, "--".  What cannot be done ends here: one line, exit 64.
  * Strings are borrowed from argv; o->submit.recipients is allocated.
  */
-void	options_parse(struct options *o, int argc, char **argv);
-void	options_free(struct options *o);
-
+void options_parse(struct options *o, int argc, char **argv);
+void options_free(struct options *o);
 
 #endif

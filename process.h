@@ -14,10 +14,10 @@
 
 /* What of the caller's environment survives, each checked or NULL. */
 struct process_env {
-	char *tz;	/* a plain zone name or rule, no path */
-	char *logname;	/* only a hint: compare with the real uid */
+	char *tz;      /* a plain zone name or rule, no path */
+	char *logname; /* only a hint: compare with the real uid */
 	char *user;
-	char *email;	/* unchecked text; parse it as an address */
+	char *email; /* unchecked text; parse it as an address */
 };
 
 /*
@@ -28,23 +28,23 @@ struct process_env {
  * ignored where it was); interval timers off; no core; not dumpable.
  * env may be NULL; its strings are the caller's.  Exits 71 if it cannot.
  */
-void	process_enter(int first_extra, struct process_env *env);
+void process_enter(int first_extra, struct process_env *env);
 
 /*
  * Become uid and gid for good: groups set to the gid alone, real, effective
  * and saved ids changed, each checked and the old ones tried in vain.
  * Returns 0, or -1 with errno; after -1 the caller must exit.
  */
-int	process_become(uid_t uid, gid_t gid);
+int process_become(uid_t uid, gid_t gid);
 
 /* Give up set-id rights: back to the real uid and gid, checked. */
-int	process_drop_setid(void);
+int process_drop_setid(void);
 
 /*
  * New session, / as directory, /dev/null on 0-2: nothing of the caller is
  * held.  keep_stderr leaves 2 alone.
  */
-void	process_detach(bool keep_stderr);
+void process_detach(bool keep_stderr);
 
 /*
  * True if this process may start agents: limits are enough for a message of
@@ -52,6 +52,6 @@ void	process_detach(bool keep_stderr);
  * private instance of a user does without), set-id programs work: no
  * no_new_privs.  *why gets a constant text when not, else NULL.
  */
-bool	process_may_deliver(off_t size, bool need_setid, const char **why);
+bool process_may_deliver(off_t size, bool need_setid, const char **why);
 
 #endif

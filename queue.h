@@ -15,7 +15,7 @@
  * detached child that becomes it (S1, S2).  Returns at once; an error is
  * ignored, since the message is safe.
  */
-void	queue_wake(struct instance *in, const char *id);
+void queue_wake(struct instance *in, const char *id);
 
 /*
  * Try every message (or the one with this id) once, in the foreground,
@@ -23,9 +23,9 @@ void	queue_wake(struct instance *in, const char *id);
  * EX_OK whatever came of it, or EX_UNAVAILABLE if nothing can be delivered
  * from here.
  */
-int	queue_flush(struct instance *in, const char *id, bool verbose);
+int queue_flush(struct instance *in, const char *id, bool verbose);
 
 /* What is due: wake the runner or become it.  Returns EX_OK. */
-int	queue_run(struct instance *in);
+int queue_run(struct instance *in);
 
 #endif

@@ -50,7 +50,7 @@ struct entry {
 	int64_t next_try;
 	struct message *message; /* while open, locked by us */
 	unsigned items;
-	unsigned seen; /* number of the last scan that saw it */
+	unsigned seen;       /* number of the last scan that saw it */
 	struct entry *chain; /* of its hash bucket */
 	struct entry *next;  /* in the list of due ones */
 };
@@ -66,14 +66,14 @@ enum pass_state { PASS_WAITING, PASS_SENT_OUT, PASS_OVER };
 struct message {
 	struct entry *entry;
 	struct spool_file file;
-	struct next_hop **hops; /* of each recipient; NULL: settled before */
-	unsigned char *pass;	/* enum pass_state of each recipient */
+	struct next_hop **hops;   /* of each recipient; NULL: settled before */
+	unsigned char *pass;      /* enum pass_state of each recipient */
 	unsigned char *unwritten; /* status that could not be written yet */
 	size_t nunwritten;
-	unsigned jobs;	/* under way */
+	unsigned jobs;  /* under way */
 	bool attempted; /* this pass counts as an attempt */
 	bool uncertain, crashed;
-	bool unsynced;	/* a status byte is not on stable storage yet */
+	bool unsynced;  /* a status byte is not on stable storage yet */
 	int64_t opened; /* now_ms() */
 	struct message *next, *prev; /* all open ones */
 };
@@ -97,7 +97,7 @@ struct agent {
 	struct work work[JOBS_PER_AGENT];
 	unsigned nwork;
 	struct item *rest; /* its message has recipients for another job */
-	uint32_t jobs;	   /* given so far; numbers them */
+	uint32_t jobs;     /* given so far; numbers them */
 	int64_t idle_since;
 	int64_t ended_at; /* end of file seen, status not yet; 0: no */
 	struct agent *next;
@@ -106,13 +106,13 @@ struct agent {
 struct next_hop {
 	char key[ROUTE_KEY_MAX + QUEUE_ID_MAX + 2];
 	struct hop hop;
-	size_t choice;	/* in SMARTHOST's list */
-	bool resolved;	/* hop is filled */
+	size_t choice; /* in SMARTHOST's list */
+	bool resolved; /* hop is filled */
 	struct item *first, *last;
 	size_t waiting; /* items */
 	unsigned agents, greeted;
 	unsigned limit; /* agents it may have now: slow start */
-	bool failed;	/* give what comes the outcome `why`, until retry_at */
+	bool failed;    /* give what comes the outcome `why`, until retry_at */
 	int64_t retry_at;
 	struct outcome why;
 	struct next_hop *chain; /* of its hash bucket */
@@ -123,153 +123,153 @@ struct next_hop {
 
 struct runner {
 	struct instance *in;
-	bool flush; /* try all once, whatever is due, then end */
+	bool flush;    /* try all once, whatever is due, then end */
 	bool due_only; /* end when nothing is due (dmactl run) */
 	bool verbose;
 	const char *only; /* this message alone, or NULL */
-	bool stop;	  /* no network, limits: leave the rest */
-	int wake;	  /* FIFO, or -1 */
+	bool stop;        /* no network, limits: leave the rest */
+	int wake;         /* FIFO, or -1 */
 
 	struct entry **table;
 	size_t table_size, entries, gone;
 	unsigned scans;
 	struct entry *due_first, *due_last;
 	size_t waiting, busy, queued; /* entries in that state */
-	int64_t next_due;	      /* epoch; of the waiting ones */
+	int64_t next_due;             /* epoch; of the waiting ones */
 	int64_t busy_again, give_up;  /* now_ms() */
 
 	struct next_hop *hops;
 	struct next_hop *hop_table[HOP_BUCKETS];
 	struct agent *agents;
 	unsigned nagents;
-	int64_t slots_again;   /* now_ms(): none was free */
-	struct message *open;  /* messages that we hold */
+	int64_t slots_again;  /* now_ms(): none was free */
+	struct message *open; /* messages that we hold */
 	size_t open_messages, open_max;
-	size_t unwritten;	 /* messages with results not written */
+	size_t unwritten;        /* messages with results not written */
 	int64_t unwritten_again; /* now_ms() */
 
 	unsigned turn_results; /* since the last directory sync */
 	int64_t turn_began;
-	bool dirty; /* the directory has changes to sync */
+	bool dirty;    /* the directory has changes to sync */
 	bool progress; /* something was done without waiting */
 	char *record;  /* RECORD_MAX bytes for what agents send */
 };
 
 /* ---- entries.c ---- */
 
-uint32_t	entries_hash(const char *s);
+uint32_t entries_hash(const char *s);
 
 /* The entry of an id; made, and *is_new, where there is none. */
-struct entry	*entries_get(struct runner *r, const char *id, bool *is_new);
+struct entry *entries_get(struct runner *r, const char *id, bool *is_new);
 
 /* A message appeared or is to be looked at again now. */
-void	entries_add(struct runner *r, const char *id);
-void	entries_set_state(struct runner *r, struct entry *e,
-	    enum entry_state state);
-void	entries_append_due(struct runner *r, struct entry *e);
+void entries_add(struct runner *r, const char *id);
+void entries_set_state(
+    struct runner *r, struct entry *e, enum entry_state state);
+void entries_append_due(struct runner *r, struct entry *e);
 
 /* Move entries of one state whose time has come to the due ones. */
-void	entries_wake(struct runner *r, enum entry_state state, int64_t now);
+void entries_wake(struct runner *r, enum entry_state state, int64_t now);
 
 /* Those that wait, but were not seen by the last scan, are gone. */
-void	entries_miss(struct runner *r);
+void entries_miss(struct runner *r);
 
 /* Free the entries of messages that are gone, when they are many. */
-void	entries_forget_gone(struct runner *r);
-void	entries_free(struct runner *r);
+void entries_forget_gone(struct runner *r);
+void entries_free(struct runner *r);
 
 /* ---- hops.c ---- */
 
 /* The next hop for a route key; made where it is new. */
-struct next_hop	*hops_get(struct runner *r, const char *key,
-			const struct entry *alone);
-bool	hops_is_local(const struct next_hop *h);
-void	hops_enqueue(struct next_hop *h, struct entry *e);
+struct next_hop *hops_get(
+    struct runner *r, const char *key, const struct entry *alone);
+bool hops_is_local(const struct next_hop *h);
+void hops_enqueue(struct next_hop *h, struct entry *e);
 
 /* The next item of h, or NULL; the caller owns it.  hops_put_back: first. */
-struct item	*hops_take(struct next_hop *h);
-void	hops_put_back(struct next_hop *h, struct item *item);
+struct item *hops_take(struct next_hop *h);
+void hops_put_back(struct next_hop *h, struct item *item);
 
 /* Hand out jobs, start agents, settle what failed hops hold. */
-void	hops_work(struct runner *r);
+void hops_work(struct runner *r);
 
 /* An agent told, or its end told, that the hop cannot be used now. */
-void	hops_failed(struct runner *r, struct agent *a,
-	    enum hop_failure failure, const struct outcome *o);
+void hops_failed(struct runner *r, struct agent *a, enum hop_failure failure,
+    const struct outcome *o);
 
 /* Give every waiting recipient this outcome for `hold` milliseconds. */
-void	hops_fail(struct next_hop *h, const struct outcome *o, int64_t hold);
-void	hops_free(struct runner *r);
+void hops_fail(struct next_hop *h, const struct outcome *o, int64_t hold);
+void hops_free(struct runner *r);
 
 /* ---- agents.c ---- */
 
 /* Start an agent for h.  0; -1 none can be had now (slots, hop failed). */
-int	agents_start(struct runner *r, struct next_hop *h);
+int agents_start(struct runner *r, struct next_hop *h);
 
 /*
  * Descriptors to poll: fills at most max, returns how many; then what came
  * of them, in the same order.
  */
-size_t	agents_poll(struct runner *r, struct pollfd *fds, size_t max);
-void	agents_handle(struct runner *r, const struct pollfd *fds, size_t n);
+size_t agents_poll(struct runner *r, struct pollfd *fds, size_t max);
+void agents_handle(struct runner *r, const struct pollfd *fds, size_t n);
 
 /* Let idle ones go, reap the ended. */
-void	agents_tidy(struct runner *r);
+void agents_tidy(struct runner *r);
 
 /* Milliseconds until agents_tidy() has something to do, or -1. */
-int64_t	agents_timeout(const struct runner *r);
-bool	agents_busy(const struct runner *r); /* any not idle */
-void	agents_close_all(struct runner *r);
+int64_t agents_timeout(const struct runner *r);
+bool agents_busy(const struct runner *r); /* any not idle */
+void agents_close_all(struct runner *r);
 
 /* ---- work.c ---- */
 
 /* Give a ready agent its next job.  0; -1 nothing given. */
-int	work_give(struct runner *r, struct agent *a);
+int work_give(struct runner *r, struct agent *a);
 
 /* Act on a record.  0, or -1: the agent does not keep to the protocol. */
-int	work_take_record(struct runner *r, struct agent *a,
-	    const struct agent_record *rec);
+int work_take_record(
+    struct runner *r, struct agent *a, const struct agent_record *rec);
 
 /* Give what the agent did not answer for this outcome. */
-void	work_defer(struct runner *r, struct agent *a, struct work *w,
-	    const struct outcome *o);
+void work_defer(
+    struct runner *r, struct agent *a, struct work *w, const struct outcome *o);
 
 /* The job's place is free, and its message may be at its end. */
-void	work_end(struct runner *r, struct agent *a, struct work *w);
+void work_end(struct runner *r, struct agent *a, struct work *w);
 
 /* Put a job's recipients back into the hop's queue: they were not tried. */
-void	work_return(struct runner *r, struct agent *a, struct work *w);
-enum log_ident	work_ident(const struct agent *a);
+void work_return(struct runner *r, struct agent *a, struct work *w);
+enum log_ident work_ident(const struct agent *a);
 
 /* ---- deliver.c ---- */
 
 /* Open and lock an entry's message.  NULL: the entry got another state. */
-struct message	*deliver_open(struct runner *r, struct entry *e);
+struct message *deliver_open(struct runner *r, struct entry *e);
 
 /*
  * Take up to max recipients of m that wait for hop h into numbers[].
  * Returns how many; *more: others still wait.
  */
-size_t	deliver_take(struct message *m, const struct next_hop *h,
-	    uint32_t *numbers, size_t max, bool *more);
+size_t deliver_take(struct message *m, const struct next_hop *h,
+    uint32_t *numbers, size_t max, bool *more);
 
 /* Record one recipient's outcome in memory and on disk, and log it. */
-void	deliver_result(struct runner *r, struct message *m, uint32_t number,
-	    const struct outcome *o, enum log_ident ident);
+void deliver_result(struct runner *r, struct message *m, uint32_t number,
+    const struct outcome *o, enum log_ident ident);
 
 /* An item or a job of m ended; when it was the last, the pass is over. */
-void	deliver_release(struct runner *r, struct message *m);
+void deliver_release(struct runner *r, struct message *m);
 
 /* Write again what could not be written. */
-void	deliver_retry_unwritten(struct runner *r);
+void deliver_retry_unwritten(struct runner *r);
 
 /* End the turn: what was removed or marked is made durable. */
-void	deliver_sync(struct runner *r);
+void deliver_sync(struct runner *r);
 
 /* Let go of every open message as it stands on disk. */
-void	deliver_abandon_all(struct runner *r);
+void deliver_abandon_all(struct runner *r);
 
 /* Take recipients back that an agent was given but did not try. */
-void	deliver_untake(struct message *m, const struct work *w);
+void deliver_untake(struct message *m, const struct work *w);
 
 #endif

@@ -19,8 +19,8 @@
 
 struct spool {
 	int dirfd;
-	uid_t uid;   /* the effective uid: whose messages we make */
-	bool all;    /* root's run: serves the whole queue; the caller sets it */
+	uid_t uid; /* the effective uid: whose messages we make */
+	bool all;  /* root's run: serves the whole queue; the caller sets it */
 	mode_t mode; /* of files: 0660, a private instance's 0600 */
 };
 
@@ -31,33 +31,33 @@ struct spool {
  * whose messages are to be made.  Returns 0, or -1 with errno and *why a
  * constant text: ENOENT, ENOTDIR, EACCES, EPERM (wrong owner or mode).
  */
-int	spool_open(struct spool *s, const char *dir, bool private_instance,
-	    const char **why);
-void	spool_close(struct spool *s);
+int spool_open(
+    struct spool *s, const char *dir, bool private_instance, const char **why);
+void spool_close(struct spool *s);
 
 /*
  * True if free blocks and inodes are at least `percent` of all, and `size`
  * more bytes fit.
  */
-bool	spool_has_room(const struct spool *s, unsigned percent, off_t size);
+bool spool_has_room(const struct spool *s, unsigned percent, off_t size);
 
 /* ---- Intake: create, append, commit ---- */
 
 struct spool_draft {
 	struct envelope *env; /* borrowed */
 	int fd;
-	char *buffer;	  /* not yet written; at first the envelope */
+	char *buffer; /* not yet written; at first the envelope */
 	size_t used;
 	uint64_t written; /* bytes in the file */
-	int error;	  /* errno of a failed write: no commit any more */
+	int error;        /* errno of a failed write: no commit any more */
 	uint64_t length, checksum; /* of the message */
 	unsigned flags;
-	size_t line;	/* bytes of the line under way */
+	size_t line; /* bytes of the line under way */
 	char name[QUEUE_ID_MAX + 8];
 };
 
 /* A fresh random id for uid into id (QUEUE_ID_LEN + 1 bytes); 0 or -1. */
-int	spool_new_id(uid_t uid, char *id);
+int spool_new_id(uid_t uid, char *id);
 
 /*
  * Create tmp.<id>, locked, and begin it with the envelope, blank where it is
@@ -66,15 +66,14 @@ int	spool_new_id(uid_t uid, char *id);
  * Returns 0, or -1 with errno, nothing to abandon: EEXIST that id is queued,
  * EWOULDBLOCK somebody is writing it, EINVAL see envelope_encode().
  */
-int	spool_create(struct spool *s, struct envelope *env,
-	    struct spool_draft *d);
+int spool_create(struct spool *s, struct envelope *env, struct spool_draft *d);
 
 /*
  * Append message text, LF line ends (so that every CR is a lone one), finding
  * its flags on the way.  Returns 0 or -1 with errno (ENOSPC, EDQUOT, EFBIG,
  * EIO ...); after -1 abandon it.
  */
-int	spool_append(struct spool_draft *d, const void *p, size_t len);
+int spool_append(struct spool_draft *d, const void *p, size_t len);
 
 /*
  * Fill the blanks, fsync, rename to the id replacing nothing, fsync the
@@ -83,10 +82,10 @@ int	spool_append(struct spool_draft *d, const void *p, size_t len);
  * after a failed directory fsync, nothing that we know of.  Either way the
  * draft is over.
  */
-int	spool_commit(struct spool *s, struct spool_draft *d);
+int spool_commit(struct spool *s, struct spool_draft *d);
 
 /* Remove a draft, if it is not over yet; errno kept. */
-void	spool_abandon(struct spool *s, struct spool_draft *d);
+void spool_abandon(struct spool *s, struct spool_draft *d);
 
 /* ---- The queue ---- */
 
@@ -95,25 +94,25 @@ void	spool_abandon(struct spool *s, struct spool_draft *d);
  * digits, or all of them where s->all.  each() returns 0 to go on.
  * Returns 0, the non-zero value of each(), or -1 with errno.
  */
-int	spool_scan(const struct spool *s,
-	    int (*each)(void *arg, const char *id), void *arg);
+int spool_scan(
+    const struct spool *s, int (*each)(void *arg, const char *id), void *arg);
 
 /* How many messages and bytes are queued by anybody; bad. and dead. files. */
 struct spool_totals {
 	size_t messages, bad, dead;
 	uint64_t bytes;
 };
-int	spool_totals(const struct spool *s, struct spool_totals *t);
+int spool_totals(const struct spool *s, struct spool_totals *t);
 
 /* True if name has the form of a queue id. */
-bool	spool_id_valid(const char *name);
+bool spool_id_valid(const char *name);
 
 /* An open queue file. */
 struct spool_file {
 	int fd;
 	bool locked;
-	uid_t owner;	/* st_uid */
-	uint64_t size;	/* of the file */
+	uid_t owner;   /* st_uid */
+	uint64_t size; /* of the file */
 	struct envelope env;
 };
 
@@ -128,63 +127,62 @@ struct spool_file {
  *	EBADMSG	    does not decode; with lock it now is bad.<id>
  * After -1 *f is as after spool_file_close().
  */
-int	spool_file_open(const struct spool *s, const char *id, bool lock,
-	    struct spool_file *f);
-void	spool_file_close(struct spool_file *f);	/* unlocks; {fd -1} */
+int spool_file_open(
+    const struct spool *s, const char *id, bool lock, struct spool_file *f);
+void spool_file_close(struct spool_file *f); /* unlocks; {fd -1} */
 
 /*
  * Read only the changing state of the first 512 bytes, into *state, the rest
  * of which is left alone.  0 or -1 with errno as spool_file_open().
  */
-int	spool_peek(const struct spool *s, const char *id,
-	    struct envelope *state, uid_t *owner);
+int spool_peek(const struct spool *s, const char *id, struct envelope *state,
+    uid_t *owner);
 
 /* A second descriptor of the same file, O_RDONLY, for an agent; or -1. */
-int	spool_file_reopen(const struct spool *s, const struct spool_file *f);
+int spool_file_reopen(const struct spool *s, const struct spool_file *f);
 
 /* True if somebody holds the lock of a file that was opened without it. */
-bool	spool_file_busy(const struct spool_file *f);
+bool spool_file_busy(const struct spool_file *f);
 
 /*
  * Compare the message with its recorded length and checksum, before it is
  * sent anywhere.  Returns 0, or -1 with EBADMSG (then it is bad.<id>) or
  * the error of a read.
  */
-int	spool_file_verify(const struct spool *s, struct spool_file *f);
+int spool_file_verify(const struct spool *s, struct spool_file *f);
 
 /*
  * Write recipient i's status byte, in place, and into f->env.  Not synced:
  * see spool_file_sync().  Returns 0 or -1 with errno; after -1 the caller
  * keeps the lock and tries again, starting nothing else for the message.
  */
-int	spool_file_mark(struct spool_file *f, size_t i,
-	    enum recipient_status status);
+int spool_file_mark(
+    struct spool_file *f, size_t i, enum recipient_status status);
 
 /* Write hold, attempts, crashes, warned, next_try from f->env, in place. */
-int	spool_file_write_state(struct spool_file *f);
+int spool_file_write_state(struct spool_file *f);
 
-int	spool_file_sync(struct spool_file *f);	/* fdatasync */
+int spool_file_sync(struct spool_file *f); /* fdatasync */
 
 /*
  * Remove a message all of whose recipients are settled.  0 or -1; EBUSY: one
  * is to do, uncertain, or failed and its sender not told.
  */
-int	spool_file_remove(const struct spool *s, struct spool_file *f);
+int spool_file_remove(const struct spool *s, struct spool_file *f);
 
 /* Rename to dead.<id>: a notice that cannot be delivered.  0 or -1. */
-int	spool_file_park(const struct spool *s, struct spool_file *f);
+int spool_file_park(const struct spool *s, struct spool_file *f);
 
 /* Make removals and renames durable.  0 or -1. */
-int	spool_sync(const struct spool *s);
+int spool_sync(const struct spool *s);
 
 /*
  * The journal: one line an event, for people.  A failed write is no error; a
  * full journal is begun afresh.  recipient is an index; text is made
  * printable.
  */
-void	spool_journal_add(struct spool_file *f, size_t recipient,
-	    int64_t when, const char *dsn, const char *relay,
-	    const char *text);
+void spool_journal_add(struct spool_file *f, size_t recipient, int64_t when,
+    const char *dsn, const char *relay, const char *text);
 
 struct journal_entry {
 	int64_t when;
@@ -194,18 +192,17 @@ struct journal_entry {
 };
 
 /* The last entry of each recipient: entries[i].when is 0 where none is. */
-void	spool_journal_last(const struct spool_file *f,
-	    struct journal_entry *entries, size_t n);
+void spool_journal_last(
+    const struct spool_file *f, struct journal_entry *entries, size_t n);
 
 /*
  * Remove one draft that nobody holds and that is at least `age` seconds old;
  * true if it is gone.
  */
-bool	spool_remove_stale(const struct spool *s, const char *name,
-	    int64_t age);
+bool spool_remove_stale(const struct spool *s, const char *name, int64_t age);
 
 /* Remove tmp.* files that are old and unlocked; ours, or where s->all any. */
-void	spool_sweep(const struct spool *s);
+void spool_sweep(const struct spool *s);
 
 /* ---- run.<uid>, wake.<uid>, slot.<n> ---- */
 
@@ -214,8 +211,8 @@ void	spool_sweep(const struct spool *s);
  * and flock it without waiting.  Returns a descriptor to keep, or -1 with
  * errno (EWOULDBLOCK: held by another).
  */
-int	spool_lock_run(const struct spool *s);
-int	spool_lock_slot(const struct spool *s, unsigned n);
+int spool_lock_run(const struct spool *s);
+int spool_lock_slot(const struct spool *s, unsigned n);
 
 /*
  * The wake FIFO.  spool_wake_open: the runner's end (R2), O_RDWR and
@@ -225,14 +222,14 @@ int	spool_lock_slot(const struct spool *s, unsigned n);
  * record that is no id is skipped.  *overrun: the pipe was full, scan again.
  */
 #define WAKE_RECORD_LEN 64 /* bytes; divides PIPE_BUF and a page */
-int	spool_wake_open(const struct spool *s);
-int	spool_wake_write(const struct spool *s, const char *id);
-int	spool_wake_read(int fd, char *id, bool *overrun);
+int spool_wake_open(const struct spool *s);
+int spool_wake_write(const struct spool *s, const char *id);
+int spool_wake_read(int fd, char *id, bool *overrun);
 
 /*
  * Have runners look at the whole queue again: this uid's, or where s->all
  * everybody's.  An empty id, which is none, says so.
  */
-void	spool_wake_all(const struct spool *s);
+void spool_wake_all(const struct spool *s);
 
 #endif

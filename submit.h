@@ -16,14 +16,14 @@ enum delivery_mode { DELIVER_BACKGROUND, DELIVER_FOREGROUND, DELIVER_QUEUE };
 
 /* What the command line says of the message. */
 struct submit_options {
-	bool from_header;	/* -t */
-	bool ignore_dots;	/* -i, -oi */
-	bool verbose;		/* -v */
-	const char *sender;	/* -f, or NULL */
-	const char *full_name;	/* -F, or NULL */
-	const char *envid;	/* -V, or NULL */
-	enum envelope_ret ret;	/* -R */
-	unsigned notify;	/* -N: NOTIFY_* bits */
+	bool from_header;      /* -t */
+	bool ignore_dots;      /* -i, -oi */
+	bool verbose;          /* -v */
+	const char *sender;    /* -f, or NULL */
+	const char *full_name; /* -F, or NULL */
+	const char *envid;     /* -V, or NULL */
+	enum envelope_ret ret; /* -R */
+	unsigned notify;       /* -N: NOTIFY_* bits */
 	enum delivery_mode mode;
 	char **recipients;
 	size_t nrecipients;
@@ -34,6 +34,6 @@ struct submit_options {
  * status of DESIGN 5: EX_OK only when it is on stable storage; otherwise
  * nothing is queued and one line was written to stderr and to the log.
  */
-int	submit_message(struct instance *in, const struct submit_options *o);
+int submit_message(struct instance *in, const struct submit_options *o);
 
 #endif

@@ -16,37 +16,37 @@
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Allocators: never NULL; without memory they exit 71 (EX_OSERR). */
-void	*xmalloc(size_t size);
-void	*xcalloc(size_t n, size_t size);
-void	*xreallocarray(void *p, size_t n, size_t size);
-char	*xstrdup(const char *s);
-char	*xstrndup(const char *s, size_t len);
-char	*xasprintf(const char *fmt, ...) PRINTFLIKE(1, 2);
+void *xmalloc(size_t size);
+void *xcalloc(size_t n, size_t size);
+void *xreallocarray(void *p, size_t n, size_t size);
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t len);
+char *xasprintf(const char *fmt, ...) PRINTFLIKE(1, 2);
 
 /*
  * The one line a person gets on stderr: "NAME: text\n", made printable.
  * NAME is what util_set_name() stored (default "dma"; a constant string,
  * borrowed for ever).
  */
-void	util_set_name(const char *name);
-const char	*util_name(void);
-void	complain(const char *fmt, ...) PRINTFLIKE(1, 2);
+void util_set_name(const char *name);
+const char *util_name(void);
+void complain(const char *fmt, ...) PRINTFLIKE(1, 2);
 
 /* complain(), then exit(status), a value of <sysexits.h>. */
-void	die(int status, const char *fmt, ...) PRINTFLIKE(2, 3) NORETURN;
+void die(int status, const char *fmt, ...) PRINTFLIKE(2, 3) NORETURN;
 
 /* Milliseconds on a clock that never steps (CLOCK_BOOTTIME where it is). */
-int64_t	now_ms(void);
+int64_t now_ms(void);
 
 /*
  * Read or write everything, past EINTR and short counts.  read_full returns
  * the bytes read (less than len only at end of file) or -1; write_full 0 or
  * -1, with errno.  pread_full and pwrite_full likewise, at offset.
  */
-ssize_t	read_full(int fd, void *p, size_t len);
-ssize_t	pread_full(int fd, void *p, size_t len, off_t offset);
-int	write_full(int fd, const void *p, size_t len);
-int	pwrite_full(int fd, const void *p, size_t len, off_t offset);
+ssize_t read_full(int fd, void *p, size_t len);
+ssize_t pread_full(int fd, void *p, size_t len, off_t offset);
+int write_full(int fd, const void *p, size_t len);
+int pwrite_full(int fd, const void *p, size_t len, off_t offset);
 
 /*
  * Read a whole regular file of at most max bytes (opened with O_NONBLOCK so
@@ -55,37 +55,36 @@ int	pwrite_full(int fd, const void *p, size_t len, off_t offset);
  * with errno: of open(2), EINVAL not a regular file, EFBIG over max.
  */
 struct stat;
-int	read_file(const char *path, size_t max, char **data, size_t *len,
-	    struct stat *st);
+int read_file(
+    const char *path, size_t max, char **data, size_t *len, struct stat *st);
 
 /*
  * Parse a whole string as a decimal number in [min, max].
  * Returns 0, or -1 with errno EINVAL (not a number) or ERANGE.
  */
-int	parse_number(const char *s, long long min, long long max,
-	    long long *value);
+int parse_number(const char *s, long long min, long long max, long long *value);
 
 /*
  * A duration: a number and a unit s, m, h or d (no unit: seconds).
  * Returns 0 with *seconds, or -1 (EINVAL, ERANGE: over ten years).
  */
-int	parse_duration(const char *s, int64_t *seconds);
+int parse_duration(const char *s, int64_t *seconds);
 
 /* ASCII only, whatever the locale. */
-int	ascii_lower(int c);
-bool	ascii_isalnum(int c);
-bool	ascii_isprint(int c); /* 0x20 to 0x7e */
-int	ascii_strcasecmp(const char *a, const char *b);
-int	ascii_strncasecmp(const char *a, const char *b, size_t n);
+int ascii_lower(int c);
+bool ascii_isalnum(int c);
+bool ascii_isprint(int c); /* 0x20 to 0x7e */
+int ascii_strcasecmp(const char *a, const char *b);
+int ascii_strncasecmp(const char *a, const char *b, size_t n);
 
 /*
  * Copy src (len bytes) to dst (size bytes, always ended): bytes outside
  * 0x20-0x7e become '?'; cut to fit.  Returns dst.
  */
-char	*printable(char *dst, size_t size, const char *src, size_t len);
+char *printable(char *dst, size_t size, const char *src, size_t len);
 
 /* RFC 5322 date, "Fri, 20 Nov 2026 18:09:17 +0000", of 32 bytes at least. */
 #define RFC5322_DATE_LEN 40
-char	*rfc5322_date(char *dst, size_t size, int64_t when);
+char *rfc5322_date(char *dst, size_t size, int64_t when);
 
 #endif
