@@ -67,7 +67,7 @@ make_argv(const struct runner *r, const struct next_hop *h, char *path,
 	argv[n++] = !in->private_instance ? "dma-become"
 		    : local               ? "dma-local"
 					  : "dma-smtp";
-	(void)snprintf(path, size, "%s/%s", in->libexecdir, argv[0]);
+	(void)snprintf(path, size, "%s/%s", in->conf->libexecdir, argv[0]);
 	if (!in->private_instance)
 		argv[n++] = local ? "local" : "smtp";
 	if (local)
@@ -136,7 +136,7 @@ may_deliver_locally(const struct runner *r, const struct next_hop *h)
 	if (!r->in->private_instance || h->hop.kind != HOP_LOCAL)
 		return true;
 	pw = getpwuid(r->in->caller);
-	return pw != NULL && strcmp(pw->pw_name, h->hop.host) == 0;
+	return pw != NULL && ascii_strcasecmp(pw->pw_name, h->hop.host) == 0;
 }
 
 static int
@@ -214,7 +214,7 @@ agents_start(struct runner *r, struct next_hop *h)
 	if (h->agents > 0)
 		return -1; /* those that work go on */
 	outcome_set(&o, OUTCOME_DEFER, "4.3.0",
-	    "cannot start a delivery agent in %s: %s", r->in->libexecdir,
+	    "cannot start a delivery agent in %s: %s", r->in->conf->libexecdir,
 	    strerror(error));
 	log_event(LOG_QUEUE, LOG_ERR, "%s", o.text);
 	hops_fail(h, &o, RUN_POLL_MAX_MS);
@@ -292,7 +292,14 @@ agent_refused(struct runner *r, struct agent *a, int status)
 	}
 	if (code == BECOME_LOCKED)
 		outcome_set(&o, OUTCOME_DEFER, "4.2.0",
-		    "the mailbox is locked or cannot be used");
+		    "the mailbox is locked by another program, or the disk is "
+		    "too full to make it or its lock");
+	else if (code == BECOME_UNUSABLE && hops_is_local(a->hop))
+		outcome_set(&o, OUTCOME_DEFER, "4.2.0",
+		    "the mailbox %s/%s is not usable: it must be a file with "
+		    "one link that belongs to its user (root's: chmod 660, "
+		    "chgrp %s), where others cannot replace it",
+		    DMA_MAILDIR, strchr(a->hop->key, ':') + 1, DMA_GROUP);
 	else
 		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
 		    "the delivery agent did not start (status %d)", code);
@@ -358,6 +365,9 @@ hear_agent(struct runner *r, struct agent *a)
 			(void)close(fd);
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return;
+		/* It left a job unread; what it sent before comes after this. */
+		if (n < 0 && errno == ECONNRESET)
+			continue;
 		if (n <= 0 || job_get_agent(&rec, r->record, (size_t)n) != 0) {
 			agent_ended(a);
 			return;

@@ -25,16 +25,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "dotlock.h"
 #include "job.h"
+#include "limits.h"
 #include "util.h"
 
-#define MB            ((rlim_t)1 << 20)
-#define POLL_FIRST_MS 5   /* most programs hold a dotlock for an instant */
-#define POLL_MAX_MS   200 /* a delivery this much later is not noticed */
-#define DOTLOCK_SIZE  64  /* bytes; a larger NAME.lock is a user's mailbox */
+#define MB ((rlim_t)1 << 20)
 
 #ifdef __GLIBC__
 typedef __rlimit_resource_t resource_name; /* an enumeration there */
@@ -103,9 +101,9 @@ leave_caller(void)
 	(void)setpriority(PRIO_PROCESS, 0, 0); /* slow is no reason to fail */
 }
 
-/* The static result of getpwnam(3); does not return without one. */
+/* The static result of getpwnam(3), or NULL: there is none of that name. */
 static const struct passwd *
-find_user(const char *name, int if_missing)
+look_up(const char *name)
 {
 	const struct passwd *pw;
 
@@ -113,8 +111,18 @@ find_user(const char *name, int if_missing)
 	pw = getpwnam(name);
 	if (pw == NULL && errno != 0 && errno != ENOENT && errno != ESRCH)
 		exit(BECOME_SYSTEM); /* no answer is not a no */
-	if (pw == NULL || strcmp(pw->pw_name, name) != 0)
-		exit(if_missing);
+	if (pw != NULL && ascii_strcasecmp(pw->pw_name, name) != 0)
+		return NULL;
+	return pw;
+}
+
+static const struct passwd *
+our_user(const char *name)
+{
+	const struct passwd *pw = look_up(name);
+
+	if (pw == NULL)
+		exit(BECOME_SYSTEM); /* our trouble, not the recipient's */
 	return pw;
 }
 
@@ -133,8 +141,8 @@ become_agent(void)
 {
 	char name[] = "dma-smtp", *argv[] = {name, NULL},
 	     *environment[] = {NULL};
-	uid_t owner = find_user(DMA_USER, BECOME_SYSTEM)->pw_uid;
-	const struct passwd *pw = find_user(DMA_AGENTUSER, BECOME_SYSTEM);
+	uid_t owner = our_user(DMA_USER)->pw_uid;
+	const struct passwd *pw = our_user(DMA_AGENTUSER);
 
 	/* Who talks to the network owns nothing: not root, not the spool. */
 	if (pw->pw_uid == 0 || pw->pw_uid == owner || pw->pw_gid == 0 ||
@@ -149,31 +157,33 @@ become_agent(void)
 struct target {
 	char name[USERNAME_MAX + 1];
 	char lock[USERNAME_MAX + sizeof(".lock")];
-	bool root; /* then uid is USER's: root's mailbox is his to append to */
-	uid_t uid;
-	gid_t gid, group;  /* his own; GROUP, which mailboxes belong to */
-	int dir;           /* the mail directory */
-	struct stat taken; /* the dotlock */
+	uid_t owner;      /* of the mailbox */
+	uid_t uid;        /* who appends to it: he, but USER for root */
+	gid_t gid, group; /* likewise; GROUP, which mailboxes belong to */
+	int dir;          /* the mail directory */
 };
 
 static void
 find_target(struct target *t, const char *name)
 {
+	char lower[USERNAME_MAX + 1] = "";
 	const struct passwd *pw;
 
 	/* Nothing that could be a path or an option (V-31). */
 	if (name[0] == '\0' || name[0] == '.' || name[0] == '-' ||
 	    strchr(name, '/') != NULL || strlen(name) > USERNAME_MAX)
 		exit(BECOME_NO_USER);
-	pw = find_user(name, BECOME_NO_USER);
-	(void)snprintf(t->name, sizeof(t->name), "%s", name);
-	(void)snprintf(t->lock, sizeof(t->lock), "%s.lock", name);
-	t->root = pw->pw_uid == 0;
-	t->uid = pw->pw_uid;
+	for (size_t i = 0; name[i] != '\0'; i++)
+		lower[i] = (char)ascii_lower((unsigned char)name[i]);
+	if ((pw = look_up(name)) == NULL && (pw = look_up(lower)) == NULL)
+		exit(BECOME_NO_USER);
+	(void)snprintf(t->name, sizeof(t->name), "%s", pw->pw_name);
+	(void)snprintf(t->lock, sizeof(t->lock), "%s.lock", t->name);
+	t->owner = t->uid = pw->pw_uid;
 	t->gid = pw->pw_gid;
 	t->group = mail_group();
-	if (t->root) {
-		t->uid = find_user(DMA_USER, BECOME_SYSTEM)->pw_uid;
+	if (t->owner == 0) {
+		t->uid = our_user(DMA_USER)->pw_uid;
 		t->gid = t->group;
 	}
 }
@@ -185,70 +195,11 @@ open_directory(void)
 	struct stat st;
 
 	if (dir < 0 || fstat(dir, &st) < 0)
-		exit(BECOME_LOCKED);
+		exit(BECOME_UNUSABLE);
 	/* There anybody could replace a mailbox between check and use. */
 	if ((st.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH)
-		exit(BECOME_LOCKED);
+		exit(BECOME_UNUSABLE);
 	return dir;
-}
-
-/* A new file in the mail directory, through no link and over no other. */
-static int
-create(const struct target *t, const char *name)
-{
-	return openat(t->dir, name,
-	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-}
-
-/* A lock that was not touched for so long that whoever made it is gone. */
-static void
-break_stale_lock(const struct target *t)
-{
-	struct stat st;
-
-	if (fstatat(t->dir, t->lock, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    S_ISREG(st.st_mode) && st.st_size <= DOTLOCK_SIZE &&
-	    st.st_mtime < time(NULL) - MBOX_STALE_S)
-		(void)unlinkat(t->dir, t->lock, 0);
-}
-
-/*
- * The lock is made the recipient's, so that dma-local can keep it young.
- * Mail readers look for our number in it; without one its age decides.
- */
-static void
-take_lock(struct target *t)
-{
-	int64_t deadline = now_ms() + MBOX_LOCK_MS;
-	struct timespec nap = {0, POLL_FIRST_MS * 1000000L};
-	int fd;
-
-	while ((fd = create(t, t->lock)) < 0) {
-		if (errno != EEXIST || now_ms() >= deadline)
-			exit(BECOME_LOCKED);
-		break_stale_lock(t);
-		(void)nanosleep(&nap, NULL);
-		if (nap.tv_nsec < POLL_MAX_MS * 1000000L / 2)
-			nap.tv_nsec *= 2;
-	}
-	(void)dprintf(fd, "%d\n", (int)getpid());
-	if (fstat(fd, &t->taken) < 0 || fchmod(fd, 0644) < 0 ||
-	    fchown(fd, t->uid, t->group) < 0) { /* his quota, perhaps */
-		(void)unlinkat(t->dir, t->lock, 0);
-		exit(BECOME_LOCKED);
-	}
-	(void)close(fd);
-}
-
-/* Only if it is still ours: after a long stop it may be another's. */
-static void
-drop_lock(const struct target *t)
-{
-	struct stat st;
-
-	if (fstatat(t->dir, t->lock, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_dev == t->taken.st_dev && st.st_ino == t->taken.st_ino)
-		(void)unlinkat(t->dir, t->lock, 0);
 }
 
 /*
@@ -264,9 +215,11 @@ create_mailbox(const struct target *t)
 
 	(void)snprintf(fresh, sizeof(fresh), ".%s.new", t->name);
 	(void)unlinkat(t->dir, fresh, 0); /* of such a power cut */
-	if ((fd = create(t, fresh)) < 0)
+	fd = openat(t->dir, fresh,
+	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
 		return false;
-	made = fchown(fd, t->uid, t->group) == 0 && fchmod(fd, 0660) == 0 &&
+	made = fchown(fd, t->owner, t->group) == 0 && fchmod(fd, 0660) == 0 &&
 	       fsync(fd) == 0 &&
 	       compat_rename_noreplace(t->dir, fresh, t->name) == 0 &&
 	       fsync(t->dir) == 0;
@@ -275,15 +228,17 @@ create_mailbox(const struct target *t)
 }
 
 /* One that is there is never given another owner or mode (V-29). */
-static bool
-mailbox_usable(const struct target *t)
+static int
+check_mailbox(const struct target *t)
 {
 	struct stat st;
 
 	if (fstatat(t->dir, t->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT && create_mailbox(t);
-	return S_ISREG(st.st_mode) && st.st_nlink == 1 &&
-	       (st.st_uid == t->uid || (t->root && st.st_uid == 0));
+		return errno == ENOENT && create_mailbox(t) ? 0 : BECOME_LOCKED;
+	if (S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+	    (st.st_uid == t->owner || st.st_uid == t->uid))
+		return 0;
+	return BECOME_UNUSABLE;
 }
 
 static int
@@ -313,14 +268,17 @@ static int
 become_recipient(const char *name)
 {
 	struct target t = {0};
-	int status = BECOME_LOCKED;
+	struct dotlock lock = {.name = t.lock};
+	int status;
 
 	find_target(&t, name);
-	t.dir = open_directory();
-	take_lock(&t);
-	if (mailbox_usable(&t))
+	t.dir = lock.dir = open_directory();
+	/* His, so that dma-local can keep it young. */
+	if (dotlock_take(&lock, t.uid, t.group, now_ms() + MBOX_LOCK_MS) < 0)
+		return BECOME_LOCKED;
+	if ((status = check_mailbox(&t)) == 0)
 		status = run_local(&t);
-	drop_lock(&t);
+	dotlock_drop(&lock);
 	return status;
 }
 

@@ -465,6 +465,7 @@ conf_defaults(void)
 	compat_strlcpy(c->mailname, c->hostname, sizeof(c->mailname));
 	c->aliases = xstrdup(DMA_ALIASES);
 	c->spooldir = xstrdup(DMA_SPOOLDIR);
+	c->libexecdir = xstrdup(DMA_LIBEXECDIR);
 	c->agents = AGENTS_DEFAULT;
 	c->agents_per_host = AGENTS_PER_HOST_DEFAULT;
 	memcpy(c->retry, retry, sizeof(retry));

@@ -77,7 +77,7 @@ struct conf {
 	enum log_target log_target;
 	char *log_path; /* for LOG_TO_FILE */
 	/* Private instances only. */
-	char *libexecdir;  /* LIBEXECDIR; else the built-in one */
+	char *libexecdir;  /* LIBEXECDIR, or the built-in one */
 	char *mailbox;     /* MAILBOX; SPOOLDIR/mbox */
 	unsigned timeouts; /* TIMEOUTS, percent, 100 */
 };

@@ -309,7 +309,7 @@ deliver_result(struct runner *r, struct message *m, uint32_t number,
 		m->attempted = true;
 	waits = o->class == OUTCOME_DEFER || o->class == OUTCOME_UNCERTAIN;
 	if (waits && expired(r, m)) {
-		outcome_set(&final, OUTCOME_FAIL, "4.4.7",
+		outcome_set(&final, OUTCOME_FAIL, "5.4.7",
 		    "expired, not delivered for too long; last: %s", o->text);
 	}
 	settle_recipient(r, m, number, &final);

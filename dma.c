@@ -105,8 +105,6 @@ load_configuration(struct instance *in, const struct options *o)
 	in->conf = conf_load(in->conf_path, in->private_instance, &error);
 	if (in->conf == NULL)
 		die(EX_CONFIG, "%s", error.text);
-	in->libexecdir = in->conf->libexecdir != NULL ? in->conf->libexecdir
-						      : DMA_LIBEXECDIR;
 	if (log_open(in->conf->log_target, in->conf->log_path,
 		in->private_instance, o->tag) != 0)
 		complain("%s: cannot log there: %s", in->conf->log_path,

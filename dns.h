@@ -1,10 +1,11 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * dns.h - MX and addresses of a name; the only module that asks the resolver.
+ * dns.h - MX and addresses of a name; the only module that asks name servers.
  *
- * res_n*query only, search list off, /etc/hosts read by us; no readable
- * resolver configuration is a temporary failure, never 127.0.0.1.
+ * Absolute names only, /etc/hosts read by us; the servers are those of the
+ * system's resolver configuration, and without a readable one it is a
+ * temporary failure, never 127.0.0.1.
  */
 #ifndef DMA_DNS_H
 #define DMA_DNS_H

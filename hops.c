@@ -208,6 +208,8 @@ agents_wanted(const struct runner *r, const struct next_hop *h)
 		limit = r->in->conf->agents_per_host;
 	if (hops_is_local(h) || strchr(h->key, '#') != NULL)
 		limit = 1; /* one mailbox, one lock; one message alone */
+	if (h->hop.auth && h->greeted == 0)
+		limit = 1; /* a wrong password is tried once */
 	work = (work + 1) / 2;
 	return work < limit ? (unsigned)work : limit;
 }
@@ -236,15 +238,14 @@ give_jobs(struct runner *r, struct next_hop *h)
 static void
 work_hop(struct runner *r, struct next_hop *h)
 {
-	if (h->failed) {
-		settle_failed(r, h);
-		return;
-	}
-	give_jobs(r, h);
+	if (!h->failed)
+		give_jobs(r, h);
 	while (
 	    h->first != NULL && !h->failed && h->agents < agents_wanted(r, h))
 		if (agents_start(r, h) != 0)
 			break;
+	if (h->failed) /* before, or just now: its agent cannot be had */
+		settle_failed(r, h);
 }
 
 void
@@ -268,4 +269,5 @@ hops_free(struct runner *r)
 		hop_free(&h->hop);
 		free(h);
 	}
+	memset(r->hop_table, 0, sizeof(r->hop_table));
 }

@@ -25,7 +25,6 @@ struct instance {
 	uid_t caller;          /* real uid at the start; root's stays 0 here */
 	bool private_instance; /* -C */
 	bool all;              /* root, system instance: the whole queue */
-	const char *libexecdir;
 };
 
 #endif

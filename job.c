@@ -448,6 +448,11 @@ job_send(int sock, const void *p, size_t len, int fd)
 	return n < 0 ? -1 : 0;
 }
 
+/* musl's CMSG_NXTHDR compares lengths of either sign. */
+#if defined(__GNUC__) && defined(__linux__) && !defined(__GLIBC__)
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#endif
+
 /* Keep the first descriptor that came, close every other. */
 static int
 take_descriptor(struct msghdr *msg)

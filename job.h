@@ -29,10 +29,11 @@
  * "dma-become local USER"); otherwise its status is the agent's.
  */
 enum {
-	BECOME_NO_USER = 67, /* fails the recipient: 5.1.1 */
-	BECOME_LIMITS = 69,  /* refused limits: leave it to the system's run */
-	BECOME_SYSTEM = 71,  /* an error of the system: defer */
-	BECOME_LOCKED = 75,  /* the mailbox is locked or not usable: defer */
+	BECOME_NO_USER = 67,  /* fails the recipient: 5.1.1 */
+	BECOME_LIMITS = 69,   /* refused limits: leave it to the system's run */
+	BECOME_SYSTEM = 71,   /* an error of the system: defer */
+	BECOME_UNUSABLE = 72, /* mailbox's owner, links, type, place: defer */
+	BECOME_LOCKED = 75,   /* it, or its lock, is taken or not made: defer */
 	BECOME_NOT_ALLOWED = 77
 };
 
@@ -124,11 +125,12 @@ enum hop_failure {
 };
 
 /*
- * One decoded record from an agent.  GREETED: the server greeted us (one
- * more agent may be started).  RESULT: job, recipient, outcome.  DONE: job;
- * recipients without a result stay at DEFER.  HOP_FAILED: failure and
- * outcome; every recipient that has no result yet gets that outcome and the
- * agent is about to exit.  TRACE: text, one line, printable.
+ * One decoded record from an agent.  GREETED: the server greeted us and took
+ * our credential, if there is one (one more agent may be started).  RESULT:
+ * job, recipient, outcome.  DONE: job; recipients without a result stay at
+ * DEFER.  HOP_FAILED: failure and outcome; every recipient that has no result
+ * yet gets that outcome and the agent is about to exit.  TRACE: text, one
+ * line, printable.
  */
 struct agent_record {
 	enum record_type type;

@@ -27,26 +27,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dotlock.h"
 #include "limits.h"
 #include "process.h"
 #include "util.h"
 
-#define BLOCK         (64 * 1024)
-#define POLL_FIRST_MS 5   /* most programs hold a lock for an instant */
-#define POLL_MAX_MS   200 /* a delivery this much later is not noticed */
-#define DOTLOCK_SIZE  64  /* bytes; a larger NAME.lock is a mailbox */
-
-/*
- * A runner that is silent for so long may have been stopped by its user, who
- * must not keep another's mailbox locked (V-21): less than others wait.
- */
-#define IDLE_MS (MBOX_LOCK_MS / 2)
+#define BLOCK (64 * 1024)
 
 /* The mailbox of this process, and the agent around it. */
 struct local {
 	const char *user;
 	char *path, *lock; /* the mailbox, its dotlock */
-	bool own_lock;     /* a private instance: the dotlock is ours to make */
+	bool own_lock;     /* a private instance: both are ours to make */
 	int64_t wait_ms;   /* for locks */
 	struct buf out;
 	char record[RECORD_MAX];
@@ -238,20 +230,6 @@ put_message(struct append *a, const struct job *j)
 
 /* ---- Locks ---- */
 
-/* A pause that grows, or -1 after the deadline. */
-static int
-pause_until(int64_t deadline, long *ms)
-{
-	struct timespec ts = {0, *ms * 1000000L};
-
-	if (now_ms() >= deadline)
-		return -1;
-	(void)nanosleep(&ts, NULL);
-	if (*ms < POLL_MAX_MS / 2)
-		*ms *= 2;
-	return 0;
-}
-
 /*
  * Try both kinds, since readers use one or the other; a file system without
  * one of them is no reason to fail.  Never hold one while waiting for the
@@ -272,52 +250,14 @@ try_lock(int fd)
 	return false;
 }
 
-static void
-break_stale_lock(const char *lock)
-{
-	struct stat st;
-
-	if (lstat(lock, &st) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_size <= DOTLOCK_SIZE &&
-	    st.st_mtime < time(NULL) - MBOX_STALE_S)
-		(void)unlink(lock);
-}
-
-/*
- * Make the dotlock, or keep young the one that dma-become made for us.
- * Returns 0, or -1 with errno.
- */
+/* Ours to make, or to keep young where dma-become has made it for us. */
 static int
-take_dotlock(const struct local *l, int64_t deadline)
-{
-	long ms = POLL_FIRST_MS;
-	int fd;
-
-	if (!l->own_lock) {
-		(void)utimensat(AT_FDCWD, l->lock, NULL, AT_SYMLINK_NOFOLLOW);
-		return 0;
-	}
-	while ((fd = open(l->lock,
-		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		    0600)) < 0) {
-		if (errno != EEXIST)
-			return -1;
-		break_stale_lock(l->lock);
-		if (pause_until(deadline, &ms) < 0) {
-			errno = EAGAIN;
-			return -1;
-		}
-	}
-	(void)dprintf(fd, "%d\n", (int)getpid());
-	(void)close(fd);
-	return 0;
-}
-
-static void
-drop_dotlock(const struct local *l)
+take_dotlock(const struct local *l, struct dotlock *lock, int64_t deadline)
 {
 	if (l->own_lock)
-		(void)unlink(l->lock);
+		return dotlock_take(lock, (uid_t)-1, (gid_t)-1, deadline);
+	(void)utimensat(AT_FDCWD, l->lock, NULL, AT_SYMLINK_NOFOLLOW);
+	return 0;
 }
 
 /* ---- The mailbox ---- */
@@ -369,6 +309,16 @@ still_there(const char *path, const struct stat *st)
 	       named.st_ino == st->st_ino;
 }
 
+/* In the mail directory it is known what a mailbox should be. */
+static void
+set_open_failure(const struct local *l, struct outcome *o, int error)
+{
+	bool known = error == EACCES && !l->own_lock;
+
+	outcome_set(o, OUTCOME_DEFER, "4.2.0", "cannot open the mailbox: %s%s",
+	    strerror(error), known ? " (chmod 660, chgrp " DMA_GROUP ")" : "");
+}
+
 /*
  * Open and lock.  Returns 0, or -1 with the outcome set and nothing open.
  */
@@ -376,13 +326,12 @@ static int
 lock_mailbox(const struct local *l, struct append *a, int64_t deadline,
     struct outcome *o)
 {
-	long ms = POLL_FIRST_MS;
+	long ms = MBOX_POLL_FIRST_MS;
 	struct stat st;
 
 	do {
 		if ((a->fd = open_mailbox(l, &a->blind)) < 0) {
-			outcome_set(o, OUTCOME_DEFER, "4.2.0",
-			    "cannot open the mailbox: %s", strerror(errno));
+			set_open_failure(l, o, errno);
 			return -1;
 		}
 		if (fstat(a->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
@@ -398,7 +347,7 @@ lock_mailbox(const struct local *l, struct append *a, int64_t deadline,
 			return 0;
 		}
 		(void)close(a->fd);
-	} while (pause_until(deadline, &ms) == 0);
+	} while (dotlock_pause(deadline, &ms) == 0);
 	outcome_set(o, OUTCOME_DEFER, "4.2.0",
 	    "the mailbox is locked by another program");
 	return -1;
@@ -470,13 +419,14 @@ static void
 deliver(const struct local *l, const struct job *j, struct outcome *o)
 {
 	int64_t deadline = now_ms() + l->wait_ms;
+	struct dotlock lock = {.dir = AT_FDCWD, .name = l->lock};
 	struct append *a = xcalloc(1, sizeof(*a));
 	struct stat st;
 
 	if (j->fd < 0 || fstat(j->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		outcome_set(o, OUTCOME_DEFER, "4.3.0",
 		    "the job came without its message");
-	} else if (take_dotlock(l, deadline) < 0) {
+	} else if (take_dotlock(l, &lock, deadline) < 0) {
 		outcome_set(o, OUTCOME_DEFER, "4.2.0",
 		    errno == EAGAIN ? "the mailbox is locked by another program"
 				    : "cannot lock the mailbox: %s",
@@ -486,7 +436,8 @@ deliver(const struct local *l, const struct job *j, struct outcome *o)
 			append_message(l, a, j, o);
 			(void)close(a->fd); /* with it both locks */
 		}
-		drop_dotlock(l);
+		if (l->own_lock)
+			dotlock_drop(&lock);
 	}
 	free(a);
 }
@@ -552,7 +503,7 @@ take_hop(struct local *l)
 		exit(EX_OK);
 	if (fd >= 0 || job_get_hop(&hop, l->record, n) < 0)
 		exit(EX_PROTOCOL);
-	if (hop.kind != HOP_LOCAL || strcmp(hop.host, l->user) != 0)
+	if (hop.kind != HOP_LOCAL || ascii_strcasecmp(hop.host, l->user) != 0)
 		exit(EX_PROTOCOL);
 	l->wait_ms = (int64_t)MBOX_LOCK_MS * hop.timeouts / 100;
 	hop_free(&hop);
@@ -590,7 +541,7 @@ do_jobs(struct local *l)
 static int
 prepare_socket(void)
 {
-	const struct timeval idle = {IDLE_MS / 1000, 0};
+	const struct timeval idle = {MBOX_IDLE_MS / 1000, 0};
 	int flags = fcntl(JOB_FD, F_GETFL);
 
 	if (flags < 0 || fcntl(JOB_FD, F_SETFL, flags & ~O_NONBLOCK) < 0 ||

@@ -166,9 +166,14 @@ greeting(struct smtp_session *s)
 		return fail_reply(s, HOP_UNREACHABLE, STAGE_GREETING, &r);
 	if (r.code != 220)
 		return fail_desync(s, STAGE_GREETING);
+	return OPEN_OK;
+}
+
+static void
+tell_greeted(const struct smtp_session *s)
+{
 	if (s->cb->greeted != NULL)
 		s->cb->greeted(s->cb->arg);
-	return OPEN_OK;
 }
 
 static void
@@ -421,13 +426,19 @@ open_once(struct smtp_session *s, bool tls)
 			return result;
 	}
 	result = greeting(s);
+	if (result == OPEN_OK && !hop->auth)
+		tell_greeted(s);
 	if (result == OPEN_OK)
 		result = hello(s);
 	if (result == OPEN_OK && tls && s->net.tls == NULL &&
 	    hop->tls != TLS_NONE)
 		result = upgrade(s);
-	if (result == OPEN_OK && hop->auth)
-		result = authenticate(s);
+	if (result != OPEN_OK || !hop->auth)
+		return result;
+	/* A second session with a wrong password would be a lock-out. */
+	result = authenticate(s);
+	if (result == OPEN_OK)
+		tell_greeted(s);
 	return result;
 }
 

@@ -96,7 +96,7 @@ struct smtp_callbacks {
 	    const struct outcome *o);
 	/* The next task if one is in hand already, without waiting, or NULL. */
 	struct smtp_task *(*next)(void *arg);
-	/* The server greeted us. */
+	/* The server greeted us, and took our credential where we have one. */
 	void (*greeted)(void *arg);
 	/* A line of the dialogue for -v: 'C' or 'S', text masked. */
 	void (*trace)(void *arg, char side, const char *text);

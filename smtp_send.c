@@ -402,7 +402,8 @@ send_message(struct smtp_session *s, struct smtp_group *g)
 		return smtp_group_lose(s, g, STAGE_DOT, errno);
 	}
 	smtp_deadline(s, SMTP_DATA_BLOCK_MS);
-	if (smtp_put_line(s, ".", 1, NULL) == -1)
+	/* Not traced: "[message]" of a transcript includes the final dot. */
+	if (net_put(&s->net, ".\r\n", 3) == -1)
 		return smtp_group_lose(s, g, STAGE_DOT, errno);
 	put_ahead(s, g);
 	/* From here on the server may have it all, whatever we are told. */

@@ -34,11 +34,13 @@ DMA_OBJS=	options.o submit.o queue.o entries.o hops.o agents.o work.o \
 		bounce.o job.o spool.o spool_draft.o spool_journal.o \
 		spool_wake.o envelope.o addr.o addr_parse.o header.o conf.o conf_relay.o \
 		aliases_parse.o aliases_scan.o $(FLOOR0)
-BECOME_OBJS=	$(FLOOR0)
+BECOME_OBJS=	dotlock.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_group.o smtp_command.o \
 		smtp_body.o smtp_io.o smtp_reply.o smtp_task.o auth.o job.o \
-		net.o crypto.o dns.o addr.o base64.o $(FLOOR0)
-LOCAL_OBJS=	job.o addr.o $(FLOOR0)
+		net.o crypto.o crypto_context.o crypto_certificate.o \
+		dns.o dns_parse.o dns_hosts.o dns_query.o addr.o base64.o \
+		$(FLOOR0)
+LOCAL_OBJS=	dotlock.o job.o addr.o $(FLOOR0)
 MAINS=		dma.o become.o agent.o local.o
 PROGRAMS=	dma dma-become dma-smtp dma-local
 

@@ -82,6 +82,8 @@ class NameServer:
                 packet, peer = self.udp.recvfrom(4096)
             except OSError:
                 return
+            if len(packet) < 17:
+                continue  # what shutdown(2) makes of the socket
             answer = self.answer(packet)
             if answer is not None and len(answer) > 512:
                 # Too long for UDP: the truncation bit and no records.

@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -177,6 +178,17 @@ class Root:
                 stdout=out, stderr=out, start_new_session=True,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
+    def inmates(self):
+        """The processes whose root this is."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink("/proc/%s/root" % pid) == str(self.path):
+                    found.append(int(pid))
+            except OSError:
+                pass
+        return found
+
     def leave(self):
         subprocess.run(["umount", "-l", self.path], check=False)
 
@@ -190,18 +202,21 @@ class RealServer:
         self.port = 25
 
     def wait_for_ports(self, *ports):
-        def answers(port):
+        def started(port):
             if any(p.poll() is not None for p in self.processes):
                 raise AssertionError(
                     "%s did not start:\n%s" % (self.name, self.log()))
-            try:
-                socket.create_connection((self.host, port), 1).close()
-                return True
-            except OSError:
-                return False
+            return self.answers(port)
         for port in ports:
-            instance.wait_for(lambda p=port: answers(p),
+            instance.wait_for(lambda p=port: started(p),
                               "%s on port %d" % (self.name, port), 30)
+
+    def answers(self, port):
+        try:
+            socket.create_connection((self.host, port), 1).close()
+            return True
+        except OSError:
+            return False
 
     def require_tls(self):
         """Skip where this server's own TLS does not work."""
@@ -226,15 +241,34 @@ class RealServer:
                        for p in self.logs if os.path.exists(p))
 
     def stop(self):
+        """Whatever runs in its root: none may keep the port."""
         for process in self.processes:
             process.terminate()
-        end = time.monotonic() + 10
+        signal_all(self.root.inmates(), signal.SIGTERM)
+        end = time.monotonic() + 5
+        while self.root.inmates() and time.monotonic() < end:
+            self.reap()
+            time.sleep(0.01)
+        signal_all(self.root.inmates(), signal.SIGKILL)
+        instance.wait_for(lambda: self.reap() or not self.root.inmates(),
+                          "the processes of %s to end" % self.name)
+
+    def reap(self):
+        """Daemons that left their parents are our children by now."""
         for process in self.processes:
-            try:
-                process.wait(max(0.1, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.poll()
+        for pid in self.root.inmates():
+            stat = instance.read_stat(pid)
+            if stat and stat[2] == os.getpid() and stat[1] == "Z":
+                instance.reap(pid)
+
+
+def signal_all(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 class Started:
@@ -315,7 +349,9 @@ class Started:
     def stop(self, show_logs):
         for server in self.running:
             if show_logs:
-                print("log of %s:\n%s" % (server.name, server.log()))
+                lines = server.log().splitlines()[-40:]
+                print("end of the log of %s:\n%s"
+                      % (server.name, "\n".join(lines)))
             server.stop()
         for root in getattr(self, "roots", []):
             root.leave()
@@ -426,6 +462,7 @@ tls_advertise_hosts = *
 tls_certificate = /etc/tls.pem
 tls_privatekey = /etc/tls.pem
 message_size_limit = 50M
+smtp_accept_queue_per_connection = 0
 keep_environment =
 host_lookup =
 rfc1413_query_timeout = 0s

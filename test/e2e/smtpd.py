@@ -14,7 +14,8 @@ A transcript has the lines that `dma -v` prints, and orders to the server:
     S: text        sent, with CRLF
     S- text        sent as it is, with \\r \\n \\0 \\xNN understood
     C: pattern     a command that must come now (shell pattern, case as is)
-    C: [message]   everything up to the final dot must come now
+    C: [message]   everything up to the final dot must come now; the dot, as
+                   `C: .`, may stand in the next line
     ! close        close the connection          ! reset   the same with a RST
     ! stall        say nothing more until the client gives up
     ! eof          the client must close now, without another command
@@ -715,6 +716,8 @@ class Script(Server):
     def expect(self, connection, step):
         if step.text.startswith("[message"):
             self.bodies.append(connection.read_message())
+            return
+        if step.text == "." and connection.lines[-1].startswith("C: [message"):
             return
         line = connection.readline()
         if not fnmatch.fnmatchcase(line, step.text.replace("[", "[[]")):

@@ -10,6 +10,7 @@
 int dma_local_main(int argc, char **argv);
 #include "../../local.c"
 #undef main
+#include "../../dotlock.c"
 
 #include <ftw.h>
 #include <setjmp.h>
@@ -416,6 +417,24 @@ test_missing_where_it_may_not_be_made(void **state)
 	assert_int_equal(access(w->local->path, F_OK), -1);
 }
 
+/* Where the mail directory's rules are known, the cure is said as well. */
+static void
+test_mailbox_of_wrong_mode(void **state)
+{
+	struct world *w = *state;
+
+	if (geteuid() == 0)
+		skip(); /* root may write everything */
+	set_mailbox(w, "old\n");
+	assert_int_equal(chmod(w->local->path, 0), 0);
+	(void)deliver_text(w, "a: b\n\nc\n");
+	assert_deferred(w, "4.2.0", "cannot open the mailbox");
+	assert_null(strstr(w->outcome.text, "chmod"));
+	w->local->own_lock = false;
+	(void)deliver_text(w, "a: b\n\nc\n");
+	assert_deferred(w, "4.2.0", "(chmod 660, chgrp " DMA_GROUP ")");
+}
+
 static void
 make_symlink(const char *path, const char *other)
 {
@@ -683,6 +702,7 @@ main(void)
 	    EACH(test_torn_end),
 	    EACH(test_unreadable_mailbox),
 	    EACH(test_missing_where_it_may_not_be_made),
+	    EACH(test_mailbox_of_wrong_mode),
 	    EACH(test_no_plain_file),
 	    EACH(test_flock_held),
 	    EACH(test_fcntl_held),

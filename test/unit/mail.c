@@ -624,8 +624,8 @@ test_repair(void **state)
 	static const struct {
 		const char *in, *out;
 	} headers[] = {
-	    {"", RECEIVED DATE MESSAGE_ID
-		"From: J Doe <joe@b.example>\n" NOBODY "\n"},
+	    {"", RECEIVED DATE MESSAGE_ID "From: J Doe <joe@b.example>\n" NOBODY
+					  "\n"},
 	    {"Subject: x\nTo: a@b\n",
 		RECEIVED "Subject: x\nTo: a@b\n" DATE MESSAGE_ID
 			 "From: J Doe <joe@b.example>\n\n"},

@@ -1,0 +1,103 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * dotlock.c - NAME.lock beside a mailbox, as every mail program makes it.
+ *
+ * Runs in:   dma-become, as root; dma-local in a private instance.
+ * Trusts:    the kernel. Distrusts: every name in the directory.
+ * Promises:  through no link and over no file; removes its own lock, or one
+ *            that is small and old, and nothing else.
+ */
+#include "dotlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "limits.h"
+#include "util.h"
+
+int
+dotlock_pause(int64_t deadline, long *ms)
+{
+	struct timespec ts = {0, *ms * 1000000L};
+
+	if (now_ms() >= deadline)
+		return -1;
+	(void)nanosleep(&ts, NULL);
+	if (*ms < MBOX_POLL_MAX_MS / 2)
+		*ms *= 2;
+	return 0;
+}
+
+/* One that was not touched for so long that whoever made it is gone. */
+static void
+break_stale(const struct dotlock *l)
+{
+	struct stat st;
+
+	if (fstatat(l->dir, l->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISREG(st.st_mode) && st.st_size <= DOTLOCK_SIZE_MAX &&
+	    st.st_mtime < time(NULL) - MBOX_STALE_S)
+		(void)unlinkat(l->dir, l->name, 0);
+}
+
+/* The new file's descriptor, or -1 with errno. */
+static int
+create(const struct dotlock *l, int64_t deadline)
+{
+	long ms = MBOX_POLL_FIRST_MS;
+	int fd;
+
+	while ((fd = openat(l->dir, l->name,
+		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		    0600)) < 0) {
+		if (errno != EEXIST)
+			return -1;
+		break_stale(l);
+		if (dotlock_pause(deadline, &ms) < 0) {
+			errno = EAGAIN;
+			return -1;
+		}
+	}
+	return fd;
+}
+
+int
+dotlock_take(struct dotlock *l, uid_t owner, gid_t group, int64_t deadline)
+{
+	struct stat st;
+	int fd = create(l, deadline), error = 0;
+
+	if (fd < 0)
+		return -1;
+	/* Mail readers look for our number; without one its age decides. */
+	(void)dprintf(fd, "%d\n", (int)getpid());
+	if (fstat(fd, &st) < 0 || fchmod(fd, 0644) < 0 ||
+	    fchown(fd, owner, group) < 0) { /* his quota, perhaps */
+		error = errno;
+		(void)unlinkat(l->dir, l->name, 0);
+	}
+	(void)close(fd);
+	if (error != 0) {
+		errno = error;
+		return -1;
+	}
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
+	return 0;
+}
+
+/* After a long stop of ours it may be another's. */
+void
+dotlock_drop(const struct dotlock *l)
+{
+	struct stat st;
+
+	if (fstatat(l->dir, l->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == l->dev && st.st_ino == l->ino)
+		(void)unlinkat(l->dir, l->name, 0);
+}
