@@ -4,10 +4,11 @@ SRCDIR ?=	$(patsubst %/,%,$(dir $(realpath $(firstword $(MAKEFILE_LIST)))))
 include $(SRCDIR)/sources.mk
 include $(SRCDIR)/install.mk
 include $(SRCDIR)/check.mk
+include $(SRCDIR)/bench.mk
 HARDEN :=	$(shell $(PROBE) compile $(CC))
 HARDEN_LD :=	$(shell $(PROBE) link $(CC))
-RESOLVLIBS :=	$(shell $(PROBE) resolver $(CC))
 # Not VPATH: it would take objects of a build in the source tree for ours.
 %.o: $(SRCDIR)/%.c
-	$(COMPILE) -o $@ $<
+	@echo "compile $@"
+	$(Q)$(COMPILE) -o $@ $<
 -include $(wildcard *.d)

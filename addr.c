@@ -13,15 +13,11 @@
 #include <sys/socket.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "util.h"
-
-static bool
-is_control(unsigned char c)
-{
-	return c < 0x20 || c == 0x7f;
-}
 
 bool
 addr_is_special(char c)
@@ -31,64 +27,75 @@ addr_is_special(char c)
 	return memchr(specials, c, sizeof(specials) - 1) != NULL;
 }
 
-static bool
-is_continuation(unsigned char c)
+bool
+addr_is_atoms(const char *s, size_t len, char separator)
 {
-	return (c & 0xc0) == 0x80;
+	bool between = true; /* two atoms, or before the first */
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if (s[i] == separator ? between
+				      : s[i] == ' ' || addr_is_special(s[i]))
+			return false;
+		between = s[i] == separator;
+	}
+	return !between;
 }
 
-/*
- * Second bytes are limited where the first byte alone would let through an
- * overlong form, a surrogate, or a value over U+10FFFF.
- */
-static bool
-utf8_second_valid(unsigned char first, unsigned char second)
+size_t
+addr_quote(char *dst, const char *s, size_t len)
 {
-	switch (first) {
-	case 0xe0:
-		return second >= 0xa0 && second <= 0xbf;
-	case 0xed:
-		return second >= 0x80 && second <= 0x9f;
-	case 0xf0:
-		return second >= 0x90 && second <= 0xbf;
-	case 0xf4:
-		return second >= 0x80 && second <= 0x8f;
-	default:
-		return is_continuation(second);
+	size_t i, n = 0;
+
+	dst[n++] = '"';
+	for (i = 0; i < len; i++) {
+		if (s[i] == '"' || s[i] == '\\')
+			dst[n++] = '\\';
+		dst[n++] = s[i];
 	}
+	dst[n++] = '"';
+	return n;
 }
 
 size_t
 addr_utf8_len(const char *s, size_t len)
 {
-	unsigned char first, c;
-	size_t i, need;
+	/* Less in so many bytes is an overlong form. */
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	unsigned char c;
+	uint32_t point;
+	size_t i, n;
 
 	if (len == 0)
 		return 0;
-	first = (unsigned char)s[0];
-	if (first < 0x80)
+	c = (unsigned char)s[0];
+	if (c < 0x80)
 		return 1;
-	if (first < 0xc2 || first > 0xf4)
+	n = c < 0xe0 ? 2 : 3;
+	if (c >= 0xf0)
+		n = 4;
+	if (c < 0xc0 || c >= 0xf8 || len < n)
 		return 0;
-	need = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-	if (len < need || !utf8_second_valid(first, (unsigned char)s[1]))
-		return 0;
-	for (i = 2; i < need; i++) {
+	point = c & (0x7fU >> n);
+	for (i = 1; i < n; i++) {
 		c = (unsigned char)s[i];
-		if (!is_continuation(c))
+		if ((c & 0xc0) != 0x80)
 			return 0;
+		point = point << 6 | (c & 0x3fU);
 	}
-	return need;
+	if (point < least[n] || point > 0x10ffff ||
+	    (point >= 0xd800 && point <= 0xdfff)) /* a surrogate */
+		return 0;
+	return n;
 }
 
 static bool
-utf8_valid(const char *s, size_t len)
+utf8_valid(const char *s)
 {
-	size_t n;
+	size_t left, n;
 
-	for (; len > 0; s += n, len -= n)
-		if ((n = addr_utf8_len(s, len)) == 0)
+	for (left = strlen(s); left > 0; s += n, left -= n)
+		if ((n = addr_utf8_len(s, left)) == 0)
 			return false;
 	return true;
 }
@@ -96,30 +103,22 @@ utf8_valid(const char *s, size_t len)
 /* ---- The checked parts of an address ---- */
 
 static bool
-label_byte_valid(unsigned char c, bool international)
-{
-	/* '_' is no host name's, but such names are in use and resolve. */
-	return (ascii_isalnum(c) || c == '-' || c == '_' ||
-		(international && c >= 0x80));
-}
-
-static bool
 labels_valid(const char *s, bool international)
 {
-	size_t i, start, len;
+	unsigned char c;
+	size_t i, start, len = strlen(s);
 
-	len = strlen(s);
 	if (len == 0 || len > ADDR_DOMAIN_MAX)
 		return false;
 	for (i = start = 0; i <= len; i++) {
-		if (i < len && s[i] != '.') {
-			if (!label_byte_valid(
-				(unsigned char)s[i], international))
-				return false;
+		c = (unsigned char)s[i];
+		/* '_' is no host name's, but such names are in use. */
+		if (ascii_isalnum(c) || c == '-' || c == '_' ||
+		    (international && c >= 0x80))
 			continue;
-		}
-		if (i == start || i - start > ADDR_LABEL_MAX ||
-		    s[start] == '-' || s[i - 1] == '-')
+		if ((i < len && c != '.') || i == start ||
+		    i - start > ADDR_LABEL_MAX || s[start] == '-' ||
+		    s[i - 1] == '-')
 			return false;
 		start = i + 1;
 	}
@@ -139,13 +138,11 @@ literal_valid(const char *s)
 	static const char tag[] = "IPv6:";
 	unsigned char binary[sizeof(struct in6_addr)];
 	char text[INET6_ADDRSTRLEN];
-	size_t len;
+	size_t len = strlen(s);
 
-	len = strlen(s);
-	if (len < 2 || s[len - 1] != ']' || len - 2 >= sizeof(text))
+	if (s[len - 1] != ']' || len - 2 >= sizeof(text))
 		return false;
-	memcpy(text, s + 1, len - 2);
-	text[len - 2] = '\0';
+	(void)compat_strlcpy(text, s + 1, len - 1);
 	if (ascii_strncasecmp(text, tag, sizeof(tag) - 1) != 0)
 		return inet_pton(AF_INET, text, binary) == 1;
 	return inet_pton(AF_INET6, text + sizeof(tag) - 1, binary) == 1;
@@ -158,14 +155,11 @@ domain_check(const char *domain)
 		return "has an empty domain";
 	if (strlen(domain) > ADDR_DOMAIN_MAX)
 		return "has a domain that is too long";
-	if (domain[0] == '[')
-		return literal_valid(domain) ? NULL
-					     : "has an invalid address literal";
-	if (!labels_valid(domain, true))
+	if (domain[0] == '[' && !literal_valid(domain))
+		return "has an invalid address literal";
+	if (domain[0] != '[' && !labels_valid(domain, true))
 		return "has an invalid domain";
-	if (!utf8_valid(domain, strlen(domain)))
-		return "is not valid UTF-8";
-	return NULL;
+	return utf8_valid(domain) ? NULL : "is not valid UTF-8";
 }
 
 static const char *
@@ -176,58 +170,29 @@ local_check(const char *local)
 	if (local[0] == '\0')
 		return "has an empty local part";
 	for (p = local; *p != '\0'; p++)
-		if (is_control((unsigned char)*p))
+		if (ascii_iscntrl((unsigned char)*p))
 			return "contains a control character";
-	if (!utf8_valid(local, strlen(local)))
-		return "is not valid UTF-8";
-	return NULL;
-}
-
-/* True if the local part needs no quotes (RFC 5321, Dot-string). */
-static bool
-is_dot_string(const char *s, size_t len)
-{
-	bool dot;
-	size_t i;
-
-	dot = true;
-	for (i = 0; i < len; i++) {
-		if (s[i] == '.' ? dot : addr_is_special(s[i]) || s[i] == ' ')
-			return false;
-		dot = s[i] == '.';
-	}
-	return !dot;
+	return utf8_valid(local) ? NULL : "is not valid UTF-8";
 }
 
 /*
  * Write a raw local part with as few quotes as it can have, as RFC 5321,
- * 4.1.2 asks of senders: one mailbox then has one spelling.  dst takes
- * ADDR_LOCAL_MAX bytes.  Returns the length, or 0 if that is too little.
+ * 4.1.2 asks of senders: one mailbox then has one spelling.  Returns the
+ * length, or 0 if that is too much.
  */
 static size_t
-local_quote(char *dst, const char *local, size_t len)
+local_quote(char dst[ADDR_MAX + 1], const char *local)
 {
-	size_t i, n;
+	size_t len = strlen(local);
 
 	if (len > ADDR_LOCAL_MAX)
 		return 0;
-	if (is_dot_string(local, len)) {
+	if (addr_is_atoms(local, len, '.')) {
 		memcpy(dst, local, len);
 		return len;
 	}
-	n = 0;
-	dst[n++] = '"';
-	for (i = 0; i < len; i++) {
-		if (n + 3 > ADDR_LOCAL_MAX)
-			return 0;
-		if (local[i] == '"' || local[i] == '\\')
-			dst[n++] = '\\';
-		dst[n++] = local[i];
-	}
-	if (n + 1 > ADDR_LOCAL_MAX)
-		return 0;
-	dst[n++] = '"';
-	return n;
+	len = addr_quote(dst, local, len);
+	return len <= ADDR_LOCAL_MAX ? len : 0;
 }
 
 const char *
@@ -262,35 +227,33 @@ addr_is_ascii(const struct addr *a)
 bool
 addr_equal(const struct addr *a, const struct addr *b)
 {
-	return (a->at == b->at && memcmp(a->text, b->text, a->at) == 0 &&
-		ascii_strcasecmp(a->text + a->at, b->text + b->at) == 0);
+	return a->at == b->at && memcmp(a->text, b->text, a->at) == 0 &&
+	       ascii_strcasecmp(a->text + a->at, b->text + b->at) == 0;
 }
 
 int
 addr_make(
     struct addr *a, const char *local, const char *domain, const char **why)
 {
+	/* The domain may be a's own. */
 	struct addr built = {.at = 0};
-	size_t domain_len;
 
 	*why = local_check(local);
 	if (*why == NULL && domain != NULL)
 		*why = domain_check(domain);
 	if (*why != NULL)
 		return -1;
-	built.at = local_quote(built.text, local, strlen(local));
-	if (built.at == 0) {
+	if ((built.at = local_quote(built.text, local)) == 0) {
 		*why = "has a local part that is too long";
 		return -1;
 	}
+	if (domain != NULL && built.at + 1 + strlen(domain) > ADDR_MAX) {
+		*why = "is too long";
+		return -1;
+	}
 	if (domain != NULL) {
-		domain_len = strlen(domain);
-		if (built.at + 1 + domain_len > ADDR_MAX) {
-			*why = "is too long";
-			return -1;
-		}
 		built.text[built.at] = '@';
-		memcpy(built.text + built.at + 1, domain, domain_len);
+		memcpy(built.text + built.at + 1, domain, strlen(domain));
 	}
 	*a = built;
 	return 0;
@@ -303,30 +266,23 @@ addr_qualify(struct addr *a, const char *domain, const char **why)
 
 	if (!addr_is_bare(a))
 		return 0;
-	if (addr_local(a, local, sizeof(local)) == -1) {
-		*why = "has a local part that is too long";
-		return -1;
-	}
+	(void)addr_local(a, local, sizeof(local));
 	return addr_make(a, local, domain, why);
 }
 
 int
 addr_local(const struct addr *a, char *dst, size_t size)
 {
-	size_t end, i, n;
-	bool quoted;
+	bool quoted = a->text[0] == '"';
+	size_t end, i, n = 0;
 
-	quoted = a->text[0] == '"';
 	end = quoted ? a->at - 1 : a->at;
-	n = 0;
-	for (i = quoted ? 1 : 0; i < end; i++) {
+	for (i = quoted ? 1 : 0; i < end && n < size; i++) {
 		if (quoted && a->text[i] == '\\')
 			i++;
-		if (n + 1 >= size)
-			return -1;
 		dst[n++] = a->text[i];
 	}
-	if (n >= size)
+	if (n == size)
 		return -1;
 	dst[n] = '\0';
 	return 0;
@@ -335,22 +291,18 @@ addr_local(const struct addr *a, char *dst, size_t size)
 int
 addr_xtext(const char *s, char *dst, size_t size)
 {
-	static const char hex[] = "0123456789ABCDEF";
 	unsigned char c;
-	size_t n;
+	size_t n = 0;
 
-	for (n = 0; (c = (unsigned char)*s) != '\0'; s++) {
+	for (; (c = (unsigned char)*s) != '\0'; s++) {
 		if (n + 4 > size)
 			return -1;
-		if (c > ' ' && c < 0x7f && c != '+' && c != '=') {
+		if (c > ' ' && c < 0x7f && c != '+' && c != '=')
 			dst[n++] = (char)c;
-			continue;
-		}
-		dst[n++] = '+';
-		dst[n++] = hex[c >> 4];
-		dst[n++] = hex[c & 15];
+		else
+			n += (size_t)snprintf(dst + n, 4, "+%02X", c);
 	}
-	if (n >= size)
+	if (n == size)
 		return -1;
 	dst[n] = '\0';
 	return 0;

@@ -88,6 +88,15 @@ int addr_xtext(const char *s, char *dst, size_t size);
 bool addr_is_special(char c);
 
 /*
+ * Write s as a quoted-string (RFC 5322, 3.2.4), not ended: 2 * len + 2 bytes
+ * at most.  Returns the length.
+ */
+size_t addr_quote(char *dst, const char *s, size_t len);
+
+/* True for atoms with one separator between each two, as in a dot-atom. */
+bool addr_is_atoms(const char *s, size_t len, char separator);
+
+/*
  * The number of bytes of the well-formed UTF-8 character that s (len bytes)
  * begins with (RFC 3629, 4), or 0 if it begins with none.
  */

@@ -14,83 +14,60 @@
 
 #include "util.h"
 
-/* A place in the text; unsigned, so that 0xff is never taken for an end. */
+/*
+ * A place in the text and the token before it; unsigned, so that 0xff is
+ * never taken for an end.
+ */
 struct lexer {
-	const unsigned char *p, *end;
-	const char *why;
+	const unsigned char *start, *p, *end;
+	const char *why; /* of TOKEN_BAD */
 };
 
 /* A special character is a token of its own, its kind is the character. */
 enum { TOKEN_BAD = -1, TOKEN_END, TOKEN_ATOM, TOKEN_QUOTED, TOKEN_LITERAL };
 
-struct token {
-	int kind;
-	const unsigned char *start, *end;
-};
-
-/* An addr-spec under construction: raw local part, domain as it came. */
-struct spec {
-	const unsigned char *start, *end; /* NULL: no token yet */
-	char local[ADDR_LOCAL_MAX + 1];
-	char domain[ADDR_DOMAIN_MAX + 2]; /* with a final dot, and a NUL */
-	size_t local_len, domain_len;
-	bool at;         /* the '@' was seen */
-	bool word;       /* the last token was a word: the next may not be */
-	const char *why; /* of the first token that does not fit */
-};
-
 /* What stands between two delimiters of an address list. */
 struct mailbox {
-	struct spec spec;
-	bool angle; /* the address was in angle brackets */
+	const unsigned char *start, *end; /* of the addr-spec; NULL: none */
+	/* Local part (raw) and domain: with a final dot, and a NUL. */
+	struct part {
+		char text[ADDR_DOMAIN_MAX + 2];
+		size_t len;
+	} local, domain;
+	bool at;         /* the '@' was seen */
+	bool word;       /* the last token was a word: the next may not be */
+	bool angle;      /* the address was in angle brackets */
+	const char *why; /* of the first token that does not fit */
 };
-
-static bool
-is_control(unsigned char c)
-{
-	return c < 0x20 || c == 0x7f;
-}
-
-static bool
-is_blank(unsigned char c)
-{
-	return c == ' ' || c == '\t';
-}
 
 /* ---- Tokens (RFC 5322, 3.2) ---- */
 
 static int
 skip_comment(struct lexer *l)
 {
-	size_t depth;
+	size_t depth = 0;
 
-	depth = 0;
-	do {
-		if (l->p == l->end) {
-			l->why = "has an unclosed comment";
-			return -1;
-		}
-		switch (*l->p++) {
-		case '(':
+	for (; l->p < l->end; l->p++) {
+		if (*l->p == '(')
 			depth++;
-			break;
-		case ')':
+		else if (*l->p == ')')
 			depth--;
-			break;
-		case '\\':
-			if (l->p < l->end)
-				l->p++;
-			break;
+		else if (*l->p == '\\' && l->p + 1 < l->end)
+			l->p++;
+		if (depth == 0) {
+			l->p++;
+			return 0;
 		}
-	} while (depth > 0);
-	return 0;
+	}
+	l->why = "has an unclosed comment";
+	return -1;
 }
 
 static int
 skip_blanks_and_comments(struct lexer *l)
 {
 	while (l->p < l->end) {
-		if (is_blank(*l->p) || *l->p == '\n')
+		if (ascii_isblank(*l->p) || *l->p == '\n')
 			l->p++;
 		else if (*l->p != '(')
 			break;
@@ -133,228 +110,153 @@ scan_literal(struct lexer *l)
 }
 
 static int
-scan_atom(struct lexer *l)
-{
-	while (l->p < l->end && !addr_is_special((char)*l->p) &&
-	       !is_blank(*l->p) && *l->p != '\n')
-		l->p++;
-	return TOKEN_ATOM;
-}
-
-static int
-next_token(struct lexer *l, struct token *t)
+next_token(struct lexer *l)
 {
 	if (skip_blanks_and_comments(l) == -1)
-		return t->kind = TOKEN_BAD;
-	t->start = l->p;
+		return TOKEN_BAD;
+	l->start = l->p;
 	if (l->p == l->end)
-		t->kind = TOKEN_END;
-	else if (*l->p == '"')
-		t->kind = scan_quoted(l);
-	else if (*l->p == '[')
-		t->kind = scan_literal(l);
-	else if (addr_is_special((char)*l->p))
-		t->kind = *l->p++;
-	else
-		t->kind = scan_atom(l);
-	t->end = l->p;
-	return t->kind;
+		return TOKEN_END;
+	if (*l->p == '"')
+		return scan_quoted(l);
+	if (*l->p == '[')
+		return scan_literal(l);
+	if (addr_is_special((char)*l->p))
+		return *l->p++;
+	while (l->p < l->end && !addr_is_special((char)*l->p) &&
+	       !ascii_isblank(*l->p) && *l->p != '\n')
+		l->p++;
+	return TOKEN_ATOM;
 }
 
 /* ---- An addr-spec, token by token ---- */
 
 static void
-spec_put_local(struct spec *s, unsigned char c)
+put_char(struct mailbox *m, unsigned char c)
 {
-	if (is_control(c))
-		s->why = "contains a control character";
-	else if (s->local_len == ADDR_LOCAL_MAX)
-		s->why = "has a local part that is too long";
+	struct part *part = m->at ? &m->domain : &m->local;
+	size_t max = m->at ? sizeof(part->text) - 1 : ADDR_LOCAL_MAX;
+
+	if (ascii_iscntrl(c))
+		m->why = "contains a control character";
+	else if (part->len == max)
+		m->why = m->at ? "has a domain that is too long"
+			       : "has a local part that is too long";
 	else
-		s->local[s->local_len++] = (char)c;
+		part->text[part->len++] = (char)c;
 }
 
 static void
-spec_put_domain(struct spec *s, const struct token *t)
+put_word(struct mailbox *m, const struct lexer *l, int kind)
 {
-	size_t len;
+	const unsigned char *p = l->start, *end = l->p;
 
-	len = (size_t)(t->end - t->start);
-	if (len >= sizeof(s->domain) - s->domain_len) {
-		s->why = "has a domain that is too long";
-		return;
+	if (m->word)
+		m->why = "contains a blank or a misplaced quote";
+	else if (!m->at && kind == TOKEN_LITERAL)
+		m->why = "has a '[' outside its domain";
+	else if (m->at && (kind == TOKEN_QUOTED ||
+			      (kind == TOKEN_LITERAL && m->domain.len > 0)))
+		m->why = "has an invalid domain";
+	m->word = true;
+	if (kind == TOKEN_QUOTED) {
+		p++;
+		end--;
 	}
-	memcpy(s->domain + s->domain_len, t->start, len);
-	s->domain_len += len;
+	for (; p < end && m->why == NULL; p++) {
+		if (*p == '\\')
+			p++;
+		put_char(m, *p);
+	}
 }
 
 static void
-spec_put_word(struct spec *s, const struct token *t)
+put_token(struct mailbox *m, const struct lexer *l, int kind)
 {
-	const unsigned char *p;
-
-	if (s->word) {
-		s->why = "contains a blank or a misplaced quote";
-	} else if (s->at) {
-		if (t->kind == TOKEN_QUOTED ||
-		    (t->kind == TOKEN_LITERAL && s->domain_len > 0))
-			s->why = "has an invalid domain";
-		else
-			spec_put_domain(s, t);
-	} else if (t->kind == TOKEN_LITERAL) {
-		s->why = "has a '[' outside its domain";
-	} else if (t->kind == TOKEN_ATOM) {
-		for (p = t->start; p < t->end && s->why == NULL; p++)
-			spec_put_local(s, *p);
-	} else {
-		for (p = t->start + 1; p < t->end - 1 && s->why == NULL; p++) {
-			if (*p == '\\')
-				p++;
-			spec_put_local(s, *p);
-		}
-	}
-	s->word = true;
-}
-
-static void
-spec_put(struct spec *s, const struct token *t)
-{
-	if (s->start == NULL)
-		s->start = t->start;
-	s->end = t->end;
-	if (s->why != NULL)
+	if (m->start == NULL)
+		m->start = l->start;
+	m->end = l->p;
+	if (m->why != NULL)
 		return;
-	switch (t->kind) {
-	case TOKEN_ATOM:
-	case TOKEN_QUOTED:
-	case TOKEN_LITERAL:
-		spec_put_word(s, t);
+	if (kind <= TOKEN_LITERAL) {
+		put_word(m, l, kind);
 		return;
-	case '.':
-		if (s->at)
-			spec_put_domain(s, t);
-		else
-			spec_put_local(s, '.');
-		break;
-	case '@':
-		if (s->at)
-			s->why = "has more than one '@'";
-		s->at = true;
-		break;
-	default:
-		s->why = "contains a character that needs quotes";
-		break;
 	}
-	s->word = false;
+	m->word = false;
+	if (kind == '.')
+		put_char(m, '.');
+	else if (kind != '@')
+		m->why = "contains a character that needs quotes";
+	else if (m->at)
+		m->why = "has more than one '@'";
+	else
+		m->at = true;
 }
 
 static int
-spec_finish(struct spec *s, struct addr *a, const char **why)
+finish(struct mailbox *m, struct addr *a, const char **why)
 {
-	*why = s->why;
+	struct part *domain = &m->domain;
+
+	*why = m->why;
 	if (*why != NULL)
 		return -1;
-	s->local[s->local_len] = '\0';
 	/* "example.org." is the same place, but no SMTP domain. */
-	if (s->domain_len > 1 && s->domain[s->domain_len - 1] == '.')
-		s->domain_len--;
-	s->domain[s->domain_len] = '\0';
-	return addr_make(a, s->local, s->at ? s->domain : NULL, why);
+	if (domain->len > 1 && domain->text[domain->len - 1] == '.')
+		domain->text[--domain->len] = '\0';
+	return addr_make(a, m->local.text, m->at ? domain->text : NULL, why);
 }
 
 /* ---- A mailbox, up to its delimiter ---- */
 
-/*
- * Skip "@a,@b:" with the first '@' already read; where it is no route, the
- * lexer stays.  Returns false for that.
- */
+/* "@a,@b:" before an addr-spec: obsolete, dropped (RFC 5321, appendix C). */
 static bool
-skip_route(struct lexer *l)
+begins_route(const struct mailbox *m)
 {
-	struct lexer ahead = *l;
-	struct token t;
-
-	for (;;) {
-		switch (next_token(&ahead, &t)) {
-		case ':':
-			l->p = ahead.p;
-			return true;
-		case TOKEN_ATOM:
-		case TOKEN_LITERAL:
-		case '.':
-		case ',':
-		case '@':
-			break;
-		default:
-			return false;
-		}
-	}
+	return m->start != NULL && *m->start == '@';
 }
 
-/* Put a token; an '@' at the very beginning may open a source route. */
-static void
-mailbox_put(struct lexer *l, struct mailbox *m, const struct token *t)
-{
-	if (t->kind != '@' || m->spec.start != NULL || !skip_route(l))
-		spec_put(&m->spec, t);
-}
-
-/* What stood before '<' was a phrase; the address follows. */
-static int
-read_angle(struct lexer *l, struct mailbox *m)
-{
-	struct token t;
-
-	memset(&m->spec, 0, sizeof(m->spec));
-	m->angle = true;
-	while (next_token(l, &t) != '>') {
-		switch (t.kind) {
-		case TOKEN_END:
-			l->why = "has a '<' without '>'";
-			return -1;
-		case TOKEN_BAD:
-			return -1;
-		default:
-			mailbox_put(l, m, &t);
-			break;
-		}
-	}
-	return 0;
-}
-
-/* Returns the delimiter that ended it, TOKEN_END or TOKEN_BAD. */
+/*
+ * Read up to a delimiter, or as far as makes sense.  Returns the delimiter,
+ * TOKEN_END, or TOKEN_BAD with l->why.
+ */
 static int
 read_mailbox(struct lexer *l, struct mailbox *m)
 {
-	struct token t;
+	bool inside = false; /* of the angle brackets */
+	int kind;
 
 	memset(m, 0, sizeof(*m));
-	for (;;) {
-		switch (next_token(l, &t)) {
-		case TOKEN_BAD:
-		case TOKEN_END:
-		case ',':
-		case ';':
-		case ':':
-			return t.kind;
-		case '>':
-			l->why = "has a '>' without '<'";
-			return TOKEN_BAD;
-		case ')':
-			l->why = "has a ')' without '('";
-			return TOKEN_BAD;
-		default:
+	while ((kind = next_token(l)) != TOKEN_BAD) {
+		if (!inside &&
+		    (kind == TOKEN_END || kind == ',' || kind == ';' ||
+			(kind == ':' && !begins_route(m))))
+			return kind;
+		if (kind == '<' && !m->angle) {
+			/* What stood before was a phrase. */
+			*m = (struct mailbox){.angle = true};
+			inside = true;
+		} else if (kind == '>' && inside) {
+			inside = false;
+		} else if (kind == ':' && begins_route(m)) {
+			*m = (struct mailbox){.angle = m->angle};
+		} else if (kind == TOKEN_END) {
+			l->why = "has a '<' without '>'";
 			break;
-		}
-		if (m->angle) {
+		} else if (kind == '>') {
+			l->why = "has a '>' without '<'";
+			break;
+		} else if (kind == ')' && !inside) {
+			l->why = "has a ')' without '('";
+			break;
+		} else if (m->angle && !inside) {
 			l->why = "has text after its '>'";
-			return TOKEN_BAD;
+			break;
+		} else {
+			put_token(m, l, kind);
 		}
-		if (t.kind != '<')
-			mailbox_put(l, m, &t);
-		else if (read_angle(l, m) == -1)
-			return TOKEN_BAD;
 	}
+	return TOKEN_BAD;
 }
 
 /* ---- One address, and lists of them ---- */
@@ -362,42 +264,34 @@ read_mailbox(struct lexer *l, struct mailbox *m)
 int
 addr_parse(struct addr *a, const char *s, bool null_ok, const char **why)
 {
-	struct lexer l;
+	size_t i, len = strlen(s);
+	struct lexer l = {.p = (const unsigned char *)s};
 	struct mailbox m;
-	size_t i, len;
 	int delimiter;
 
-	len = strlen(s);
-	if (len > ADDR_INPUT_MAX) {
-		*why = "is too long";
-		return -1;
-	}
-	for (i = 0; i < len; i++) {
-		if (is_control((unsigned char)s[i])) {
+	*why = len > ADDR_INPUT_MAX ? "is too long" : NULL;
+	for (i = 0; i < len && *why == NULL; i++)
+		if (ascii_iscntrl((unsigned char)s[i]))
 			*why = "contains a control character";
-			return -1;
-		}
-	}
-	l.p = (const unsigned char *)s;
+	if (*why != NULL)
+		return -1;
 	l.end = l.p + len;
 	delimiter = read_mailbox(&l, &m);
-	if (delimiter == TOKEN_BAD) {
+	if (delimiter == TOKEN_END && m.start != NULL)
+		return finish(&m, a, why);
+	if (delimiter == TOKEN_END && null_ok && (len == 0 || m.angle)) {
+		memset(a, 0, sizeof(*a));
+		return 0;
+	}
+	if (delimiter == TOKEN_BAD)
 		*why = l.why;
-		return -1;
-	}
-	if (delimiter != TOKEN_END) {
-		*why = delimiter == ':' ? "contains a ':' outside quotes"
-					: "is more than one address";
-		return -1;
-	}
-	if (m.spec.start != NULL)
-		return spec_finish(&m.spec, a, why);
-	if (!null_ok || (len > 0 && !m.angle)) {
+	else if (delimiter == TOKEN_END)
 		*why = "is empty";
-		return -1;
-	}
-	memset(a, 0, sizeof(*a));
-	return 0;
+	else if (delimiter == ':')
+		*why = "contains a ':' outside quotes";
+	else
+		*why = "is more than one address";
+	return -1;
 }
 
 /*
@@ -407,22 +301,14 @@ addr_parse(struct addr *a, const char *s, bool null_ok, const char **why)
 static bool
 has_line_break(const char *s, size_t len)
 {
-	const char *p, *end;
+	const char *p, *end = s + len;
 
-	end = s + len;
 	if (memchr(s, '\r', len) != NULL)
 		return true;
 	for (p = s; (p = memchr(p, '\n', (size_t)(end - p))) != NULL;)
-		if (++p < end && !is_blank((unsigned char)*p))
+		if (++p < end && !ascii_isblank(*p))
 			return true;
 	return false;
-}
-
-/* True if what stood before ':' can be a group's name. */
-static bool
-is_group_name(const struct mailbox *m)
-{
-	return m->spec.start != NULL && !m->angle && !m->spec.at;
 }
 
 int
@@ -434,40 +320,36 @@ addr_parse_list(const char *s, size_t len,
 	struct lexer l = {.p = text, .end = text + len};
 	struct mailbox m;
 	struct addr a;
-	bool group;
+	bool group = false;
 	int delimiter;
 
-	group = false;
-	*why = NULL;
 	if (has_line_break(s, len)) {
 		*why = "contains a line break";
 		return -1;
 	}
 	do {
+		*why = NULL;
 		delimiter = read_mailbox(&l, &m);
 		if (delimiter == TOKEN_BAD) {
 			*why = l.why;
-			return -1;
-		}
-		if (delimiter == ':') {
-			if (group || !is_group_name(&m)) {
+		} else if (delimiter == ':') {
+			/* What stood before it is the group's name. */
+			if (group || m.start == NULL || m.angle || m.at)
 				*why = "contains a ':' outside quotes";
-				return -1;
-			}
 			group = true;
-			continue;
+			m.start = NULL;
+		} else if (m.start == NULL && m.angle) {
+			*why = "is empty";
 		}
+		if (*why != NULL)
+			return -1;
 		if (delimiter == ';')
 			group = false;
-		if (m.spec.start == NULL && !m.angle)
+		if (m.start == NULL)
 			continue;
-		if (m.spec.start == NULL) {
-			*why = "is empty";
-			return -1;
-		}
-		if (spec_finish(&m.spec, &a, why) == -1 ||
-		    each(arg, &a, (size_t)(m.spec.start - text),
-			(size_t)(m.spec.end - text)) != 0)
+		if (finish(&m, &a, why) == -1 ||
+		    each(arg, &a, (size_t)(m.start - text),
+			(size_t)(m.end - text)) != 0)
 			return -1;
 	} while (delimiter != TOKEN_END);
 	return 0;

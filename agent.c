@@ -186,29 +186,16 @@ pass_target(struct agent *a, const struct pass *p, size_t *index)
 }
 
 /* Of several reasons the runner is told the one that matters most to it. */
-static int
-failure_weight(enum hop_failure kind)
-{
-	switch (kind) {
-	case HOP_AUTH:
-		return 4;
-	case HOP_BUSY:
-		return 3;
-	case HOP_REFUSED:
-		return 2;
-	case HOP_UNREACHABLE:
-		return 1;
-	case HOP_NO_NETWORK:
-		break;
-	}
-	return 0;
-}
-
 static void
 note_failure(struct pass *p, const struct smtp_failure *f)
 {
-	if (!p->failed ||
-	    failure_weight(f->kind) >= failure_weight(p->worst.kind))
+	static const int weight[] = {[HOP_NO_NETWORK] = 0,
+	    [HOP_UNREACHABLE] = 1,
+	    [HOP_REFUSED] = 2,
+	    [HOP_BUSY] = 3,
+	    [HOP_AUTH] = 4};
+
+	if (!p->failed || weight[f->kind] >= weight[p->worst.kind])
 		p->worst = *f;
 	p->failed = true;
 }
@@ -243,11 +230,9 @@ static bool
 is_network_denied(void)
 {
 	const int families[] = {AF_INET, AF_INET6};
-	size_t i;
-	int fd;
 
-	for (i = 0; i < ARRAY_LEN(families); i++) {
-		fd = socket(families[i], SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		int fd = socket(families[i], SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		if (fd >= 0)
 			(void)close(fd);
 		if (fd >= 0 || (errno != EACCES && errno != EPERM &&
@@ -270,7 +255,7 @@ explain_no_address(struct agent *a, struct pass *p)
 		p->worst.kind = HOP_NO_NETWORK;
 }
 
-static void
+static NORETURN void
 leave(struct agent *a)
 {
 	drop_session(a);
@@ -279,7 +264,7 @@ leave(struct agent *a)
 }
 
 /* The hop as a whole: tell the runner and end. */
-static void
+static NORETURN void
 fail_hop(struct agent *a, struct pass *p)
 {
 	if (!p->failed)
@@ -289,27 +274,18 @@ fail_hop(struct agent *a, struct pass *p)
 	leave(a);
 }
 
-/* What a certain answer of the DNS means for this job. */
-static void
-fail_task(struct agent *a, struct smtp_task *t)
-{
-	size_t i;
-
-	for (i = 0; i < t->job.nrecipients; i++)
-		smtp_task_note(t, i, &a->targets.why);
-	smtp_task_finish(t, &a->cb);
-}
-
 /* No address is left for the task. */
 static void
 give_up(struct agent *a, struct smtp_task *t, struct pass *p)
 {
-	if (a->targets.count == 0 && a->targets.why.class == OUTCOME_FAIL)
-		fail_task(a, t);
-	else if (t->heard && !p->worst.stop)
-		smtp_task_finish(t, &a->cb);
-	else
+	const struct outcome *why = &a->targets.why;
+	bool certain = a->targets.count == 0 && why->class == OUTCOME_FAIL;
+
+	if (!certain && (!t->heard || p->worst.stop))
 		fail_hop(a, p);
+	for (size_t i = 0; certain && i < t->job.nrecipients; i++)
+		smtp_task_note(t, i, why);
+	smtp_task_finish(t, &a->cb);
 	a->current = 0;
 }
 

@@ -27,9 +27,10 @@
 #include "log.h"
 #include "util.h"
 
-#define LINGER_MS       250  /* an idle connection waits for more mail */
-#define REAP_MS         10   /* between looks at a process that is ending */
-#define REAP_MAX_MS     5000 /* then it counts as crashed */
+#define LINGER_MS       250   /* an idle connection waits for more mail */
+#define REAP_MS         10    /* between looks at a process that is ending */
+#define REAP_MAX_MS     5000  /* then it counts as crashed */
+#define AGENT_SLACK_MS  60000 /* before it is ready, or beyond its deadline */
 #define SLOTS_AGAIN_MS  100
 #define SOCKET_BUFFER   (512 * 1024)
 #define RECORDS_AT_ONCE 64
@@ -147,12 +148,19 @@ resolve_hop(struct runner *r, struct next_hop *h)
 	if (h->resolved)
 		return 0;
 	hop_free(&h->hop);
-	if (route_hop(r->in->conf, h->key, h->choice, &h->hop) != 0) {
+	while (route_hop(r->in->conf, h->route, h->choice, &h->hop) != 0) {
+		int error = errno;
+
 		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
 		    "no usable configuration for this next hop: %s",
-		    errno == EACCES ? "no credential for the user that "
+		    error == EACCES ? "no credential for the user that "
 				      "SMARTHOST names"
-				    : strerror(errno));
+				    : strerror(error));
+		if (hops_next_choice(r, h)) {
+			log_event(LOG_QUEUE, LOG_WARNING,
+			    "%s; going on to the next of SMARTHOST", o.text);
+			continue;
+		}
 		hops_fail(h, &o, RUN_POLL_MAX_MS);
 		return -1;
 	}
@@ -176,6 +184,7 @@ new_agent(struct runner *r, struct next_hop *h, pid_t pid, int sock, int slot)
 	a->slot = slot;
 	a->hop = h;
 	a->choice = h->choice;
+	a->work_since = now_ms();
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = a;
@@ -213,6 +222,10 @@ agents_start(struct runner *r, struct next_hop *h)
 		(void)close(slot);
 	if (h->agents > 0)
 		return -1; /* those that work go on */
+	if (r->nagents > 0 && entries_shortage(error)) {
+		r->slots_again = now_ms() + SLOTS_AGAIN_MS;
+		return -1; /* those of other hops will end */
+	}
 	outcome_set(&o, OUTCOME_DEFER, "4.3.0",
 	    "cannot start a delivery agent in %s: %s", r->in->conf->libexecdir,
 	    strerror(error));
@@ -222,6 +235,14 @@ agents_start(struct runner *r, struct next_hop *h)
 }
 
 /* ---- The end of an agent ---- */
+
+void
+agents_lose_greeting(struct agent *a)
+{
+	if (a->greeted)
+		a->hop->greeted--;
+	a->greeted = false;
+}
 
 static void
 free_agent(struct runner *r, struct agent *a)
@@ -233,8 +254,7 @@ free_agent(struct runner *r, struct agent *a)
 	*at = a->next;
 	r->nagents--;
 	a->hop->agents--;
-	if (a->greeted)
-		a->hop->greeted--;
+	agents_lose_greeting(a);
 	if (a->rest != NULL)
 		hops_put_back(a->hop, a->rest);
 	if (a->sock >= 0)
@@ -255,7 +275,10 @@ agent_crashed(struct runner *r, struct agent *a, int status)
 		return;
 	m = a->work[0].message;
 	m->file.env.crashes++;
-	if (WIFSIGNALED(status))
+	if (a->hung) /* stopped, it may still go on one day */
+		outcome_set(&o, OUTCOME_UNCERTAIN, "4.3.0",
+		    "the delivery agent gave no answer in time");
+	else if (WIFSIGNALED(status))
 		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
 		    "the delivery agent was ended by signal %d",
 		    WTERMSIG(status));
@@ -270,16 +293,17 @@ agent_crashed(struct runner *r, struct agent *a, int status)
 		work_return(r, a, &a->work[0]);
 }
 
-/* It ended before it was ready: the door's status says why. */
+/* It ended before it was of any use: the door's status says why. */
 static void
 agent_refused(struct runner *r, struct agent *a, int status)
 {
 	struct outcome o = {0};
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	int ended = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	int code = a->ready ? -1 : ended; /* once ready it is the agent's own */
 
 	if (code == BECOME_NO_USER && hops_is_local(a->hop)) {
 		outcome_set(&o, OUTCOME_FAIL, "5.1.1", "unknown user: \"%s\"",
-		    strchr(a->hop->key, ':') + 1);
+		    strchr(a->hop->route, ':') + 1);
 		hops_fail(a->hop, &o, 0);
 		return;
 	}
@@ -299,13 +323,18 @@ agent_refused(struct runner *r, struct agent *a, int status)
 		    "the mailbox %s/%s is not usable: it must be a file with "
 		    "one link that belongs to its user (root's: chmod 660, "
 		    "chgrp %s), where others cannot replace it",
-		    DMA_MAILDIR, strchr(a->hop->key, ':') + 1, DMA_GROUP);
+		    DMA_MAILDIR, strchr(a->hop->route, ':') + 1, DMA_GROUP);
 	else
 		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
-		    "the delivery agent did not start (status %d)", code);
+		    "the delivery agent %s (status %d)",
+		    a->hung    ? "did not start in time"
+		    : a->ready ? "ended before its first job"
+			       : "did not start",
+		    ended);
 	log_event(
 	    work_ident(a), LOG_ERR, "next hop %s: %s", a->hop->key, o.text);
-	hops_fail(a->hop, &o, RUN_POLL_MAX_MS);
+	if (!hops_carry_on(a->hop, a, false))
+		hops_fail(a->hop, &o, RUN_POLL_MAX_MS);
 }
 
 /*
@@ -318,6 +347,7 @@ agent_ended(struct agent *a)
 	(void)close(a->sock);
 	a->sock = -1;
 	a->ended_at = now_ms();
+	agents_lose_greeting(a);
 }
 
 static void
@@ -330,7 +360,7 @@ reap_agent(struct runner *r, struct agent *a)
 		return;
 	if (pid <= 0)
 		status = 0;
-	if (!a->ready && !a->closing)
+	if (!a->closing && (!a->ready || a->jobs == 0))
 		agent_refused(r, a, status);
 	else
 		agent_crashed(r, a, status);
@@ -374,6 +404,9 @@ hear_agent(struct runner *r, struct agent *a)
 		}
 		bad = work_take_record(r, a, &rec);
 		agent_record_free(&rec);
+		if (rec.type == RECORD_DONE &&
+		    r->turn_results >= TURN_RESULTS_MAX)
+			deliver_sync(r);
 		if (bad != 0) {
 			log_event(LOG_QUEUE, LOG_CRIT,
 			    "a delivery agent broke the protocol");
@@ -403,9 +436,51 @@ may_go(const struct runner *r, const struct agent *a)
 		return false;
 	if (a->closing)
 		return true;
-	if (a->rest != NULL || (a->hop->first != NULL && !r->stop))
+	if (!r->stop && (a->rest != NULL || hops_have_work(r, a->hop)))
 		return false;
 	return r->flush || r->stop || now_ms() - a->idle_since >= LINGER_MS;
+}
+
+/*
+ * How long an agent may take to be ready, or for one job: it has deadlines of
+ * its own, and this is for one that does not keep to them (stopped, traced,
+ * or at fault).
+ */
+static int64_t
+time_allowed(const struct runner *r, const struct agent *a)
+{
+	int64_t ms = AGENT_SLACK_MS;
+
+	if (a->nwork > 0)
+		ms += SMTP_SESSION_MS +
+		      (int64_t)(a->work[0].message->file.env.length /
+				SMTP_DATA_RATE) *
+			  1000;
+	return ms * r->in->conf->timeouts / 100;
+}
+
+static bool
+is_overdue(const struct runner *r, const struct agent *a)
+{
+	return a->ended_at == 0 && (!a->ready || a->nwork > 0) &&
+	       now_ms() - a->work_since > time_allowed(r, a);
+}
+
+/*
+ * Of another user, and so not to be killed, it is left behind: its next word
+ * finds nobody, and ends it.
+ */
+static void
+leave_hung(struct runner *r, struct agent *a)
+{
+	hear_agent(r, a); /* it is we who may have been stopped */
+	if (!is_overdue(r, a))
+		return;
+	log_event(LOG_QUEUE, LOG_CRIT, "next hop %s: agent %ld hangs",
+	    a->hop->key, (long)a->pid);
+	a->hung = true;
+	(void)kill(a->pid, SIGKILL);
+	agent_ended(a);
 }
 
 void
@@ -415,6 +490,8 @@ agents_tidy(struct runner *r)
 
 	for (struct agent *a = r->agents; a != NULL; a = next) {
 		next = a->next;
+		if (is_overdue(r, a))
+			leave_hung(r, a);
 		if (a->ended_at != 0) {
 			reap_agent(r, a);
 		} else if (may_go(r, a)) {
@@ -437,6 +514,8 @@ agents_timeout(const struct runner *r)
 			t = REAP_MS;
 		else if (a->ready && a->nwork == 0)
 			t = a->idle_since + LINGER_MS - now;
+		else
+			t = a->work_since + time_allowed(r, a) - now + 1;
 		if (t >= 0 && (timeout < 0 || t < timeout))
 			timeout = t;
 	}
@@ -447,7 +526,7 @@ bool
 agents_busy(const struct runner *r)
 {
 	for (const struct agent *a = r->agents; a != NULL; a = a->next)
-		if (!a->closing && (!a->ready || a->nwork > 0))
+		if (a->nwork > 0)
 			return true;
 	return false;
 }

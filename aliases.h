@@ -8,26 +8,26 @@
 
 #include <stddef.h>
 
+#include "buf.h"
+
 struct alias {
-	char *name;     /* key as written */
-	char **targets; /* addresses that addr_parse() takes, quotes undone */
-	size_t ntargets;
+	char *name;         /* as written; first, for the tree's order */
+	struct buf targets; /* text that addr_parse() takes, a NUL after each */
 	size_t number;      /* 0 to count - 1, in the file's order */
-	unsigned line;      /* of its first target */
-	struct alias *next; /* in its hash chain */
 };
 
 struct aliases {
-	struct alias **table; /* by lower-case name */
-	size_t size, count;
+	void *tree; /* of struct alias, by name in any case: tsearch(3) */
+	size_t count;
 	size_t errors; /* bad lines, each reported */
 };
 
 /*
- * Parse text of len bytes into *a, which needs no initialization.  Each bad
- * line costs itself alone: report() is called with "file:line: what" (one
- * printable line, borrowed; report may be NULL) and the rest goes on.  A key
- * that stands several times has all its targets together.
+ * Parse text of at most ALIASES_FILE_MAX bytes into *a, which needs no
+ * initialization.  Each bad line costs itself alone: report() is called with
+ * "file:line: what" (one printable line, borrowed; report may be NULL) and
+ * the rest goes on.  A key that stands several times has all its targets
+ * together.
  */
 void aliases_parse(struct aliases *a, const char *file, const char *text,
     size_t len, void (*report)(void *arg, const char *line), void *arg);

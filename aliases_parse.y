@@ -29,12 +29,9 @@ struct aliases_parser {
 	unsigned line;	       /* where it reads */
 	unsigned token_line;   /* where the last token stood */
 	const char *complaint; /* what is wrong with it, if it knows */
-	bool at_end;	       /* the last NEWLINE was given */
 	/* The entry under way. */
-	unsigned entry_line;
-	char **targets;
-	size_t ntargets;
-	bool after_word; /* no comma since the last target */
+	struct buf targets;    /* as in struct alias */
+	bool after_word;       /* no comma since the last of them */
 };
 }
 
@@ -42,7 +39,7 @@ struct aliases_parser {
 #include <sys/stat.h>
 
 #include <errno.h>
-#include <stdint.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -102,9 +99,9 @@ target:
 
 %%
 
+/* The last token's line is bad: what, and which word of it (or NULL). */
 static void
-complain_about(struct aliases_parser *p, unsigned line, const char *what,
-    const char *word)
+complain_about(struct aliases_parser *p, const char *word, const char *what)
 {
 	char *text, clean[512];
 
@@ -112,10 +109,10 @@ complain_about(struct aliases_parser *p, unsigned line, const char *what,
 	if (p->report == NULL)
 		return;
 	if (word != NULL)
-		text = xasprintf("%s:%u: \"%.100s\" %s", p->file, line, word,
-		    what);
+		text = xasprintf("%s:%u: \"%.100s\" %s", p->file,
+		    p->token_line, word, what);
 	else
-		text = xasprintf("%s:%u: %s", p->file, line, what);
+		text = xasprintf("%s:%u: %s", p->file, p->token_line, what);
 	p->report(p->arg, printable(clean, sizeof(clean), text, strlen(text)));
 	free(text);
 }
@@ -125,12 +122,8 @@ static void
 aliases_yyerror(struct aliases_parser *p, yyscan_t scanner, const char *text)
 {
 	(void)scanner, (void)text;
-	if (p->complaint != NULL)
-		complain_about(p, p->token_line, p->complaint, NULL);
-	else
-		complain_about(p, p->token_line,
-		    "is not of the form  name: address, address", NULL);
-	p->complaint = NULL;
+	complain_about(p, NULL, p->complaint != NULL ? p->complaint :
+	    "is not of the form  name: address, address");
 }
 
 /* ---- Words ---- */
@@ -196,124 +189,61 @@ target_check(const char *raw, bool after_word, struct addr *a)
 	return why;
 }
 
-/* A list that doubles: room for one more. */
-static char **
-list_grow(char **list, size_t n)
-{
-	if ((n & (n - 1)) != 0)
-		return list;
-	return xreallocarray(list, n == 0 ? 1 : 2 * n, sizeof(*list));
-}
-
 static int
 target_add(struct aliases_parser *p, char *raw)
 {
 	struct addr a;
 	const char *why = target_check(raw, p->after_word, &a);
 
-	if (p->ntargets == 0)
-		p->entry_line = p->token_line;
 	if (why != NULL)
-		complain_about(p, p->token_line, why, raw);
+		complain_about(p, raw, why);
+	else
+		(void)buf_put(&p->targets, a.text, strlen(a.text) + 1);
 	free(raw);
-	if (why != NULL)
-		return -1;
-	p->targets = list_grow(p->targets, p->ntargets);
-	p->targets[p->ntargets++] = xstrdup(a.text);
 	p->after_word = true;
-	return 0;
+	return why != NULL ? -1 : 0;
 }
 
 /* ---- The table ---- */
 
-static size_t
-name_hash(const char *s)
+/* Of a struct alias, or of a name alone: both begin with the name. */
+static int
+by_name(const void *a, const void *b)
 {
-	uint64_t h = 0xcbf29ce484222325ULL; /* FNV-1a */
-
-	for (; *s != '\0'; s++)
-		h = (h ^ (unsigned char)ascii_lower((unsigned char)*s)) *
-		    0x100000001b3ULL;
-	return (size_t)(h ^ h >> 32);
-}
-
-static struct alias *
-table_find(const struct aliases *a, const char *name)
-{
-	struct alias *alias;
-
-	if (a->size == 0)
-		return NULL;
-	alias = a->table[name_hash(name) & (a->size - 1)];
-	while (alias != NULL && ascii_strcasecmp(alias->name, name) != 0)
-		alias = alias->next;
-	return alias;
+	return ascii_strcasecmp(*(char *const *)a, *(char *const *)b);
 }
 
 static void
-table_insert(struct aliases *a, struct alias *alias)
+alias_free(struct alias *alias)
 {
-	struct alias **slot = &a->table[name_hash(alias->name) & (a->size - 1)];
-
-	alias->next = *slot;
-	*slot = alias;
-}
-
-static void
-table_grow(struct aliases *a)
-{
-	struct alias **old = a->table, *alias, *next;
-	size_t i, old_size = a->size;
-
-	a->size = old_size == 0 ? 64 : 2 * old_size;
-	a->table = xcalloc(a->size, sizeof(struct alias *));
-	for (i = 0; i < old_size; i++)
-		for (alias = old[i]; alias != NULL; alias = next) {
-			next = alias->next;
-			table_insert(a, alias);
-		}
-	free(old);
-}
-
-static struct alias *
-table_add(struct aliases *a, const char *name, unsigned line)
-{
-	struct alias *alias = xcalloc(1, sizeof(*alias));
-
-	if (a->count >= a->size)
-		table_grow(a);
-	alias->name = xstrdup(name);
-	alias->line = line;
-	alias->number = a->count++;
-	table_insert(a, alias);
-	return alias;
+	buf_free(&alias->targets);
+	free(alias->name);
+	free(alias);
 }
 
 /* An entry is whole: its targets go to its key, new or known. */
 static void
 entry_add(struct aliases_parser *p, char *raw)
 {
-	struct alias *alias;
-	size_t i;
+	struct alias *fresh = xcalloc(1, sizeof(*fresh)), **alias;
 
 	unquote(raw);
-	alias = table_find(p->table, raw);
+	fresh->name = raw;
+	alias = tsearch(fresh, &p->table->tree, by_name);
 	if (alias == NULL)
-		alias = table_add(p->table, raw, p->entry_line);
-	free(raw);
-	for (i = 0; i < p->ntargets; i++) {
-		alias->targets = list_grow(alias->targets, alias->ntargets);
-		alias->targets[alias->ntargets++] = p->targets[i];
-	}
-	p->ntargets = 0;
-	p->after_word = false;
+		die(EX_OSERR, "out of memory");
+	if (*alias == fresh)
+		fresh->number = p->table->count++;
+	else
+		alias_free(fresh);
+	(void)buf_put(&(*alias)->targets, p->targets.data, p->targets.len);
+	entry_clear(p);
 }
 
 static void
 entry_clear(struct aliases_parser *p)
 {
-	while (p->ntargets > 0)
-		free(p->targets[--p->ntargets]);
+	buf_reset(&p->targets);
 	p->after_word = false;
 }
 
@@ -325,25 +255,17 @@ aliases_parse(struct aliases *a, const char *file, const char *text,
 {
 	struct aliases_parser p = {.table = a, .file = file, .report = report,
 	    .arg = arg, .line = 1, .token_line = 1};
+	size_t bom = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 	yyscan_t scanner;
 
 	*a = (struct aliases){0};
-	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-		text += 3;
-		len -= 3;
-	}
-	if (len > ALIASES_FILE_MAX) {
-		complain_about(&p, 1, "the file is too large", NULL);
-		return;
-	}
 	if (aliases_yylex_init_extra(&p, &scanner) != 0)
 		die(EX_OSERR, "out of memory");
-	aliases_yy_scan_bytes(text, (int)len, scanner);
+	aliases_yy_scan_bytes(text + bom, (int)(len - bom), scanner);
 	if (aliases_yyparse(&p, scanner) != 0)
-		complain_about(&p, p.line, "nothing after this was read", NULL);
+		complain_about(&p, NULL, "nothing after this was read");
 	aliases_yylex_destroy(scanner);
-	entry_clear(&p);
-	free(p.targets);
+	buf_free(&p.targets);
 }
 
 int
@@ -371,30 +293,19 @@ aliases_load(struct aliases *a, const char *path,
 const struct alias *
 aliases_lookup(const struct aliases *a, const char *name)
 {
-	return table_find(a, name);
-}
+	struct alias *const *alias = tfind(&name, &a->tree, by_name);
 
-static void
-alias_free(struct alias *alias)
-{
-	while (alias->ntargets > 0)
-		free(alias->targets[--alias->ntargets]);
-	free(alias->targets);
-	free(alias->name);
-	free(alias);
+	return alias != NULL ? *alias : NULL;
 }
 
 void
 aliases_free(struct aliases *a)
 {
-	struct alias *alias, *next;
-	size_t i;
+	while (a->tree != NULL) {
+		struct alias *alias = *(struct alias **)a->tree;
 
-	for (i = 0; i < a->size; i++)
-		for (alias = a->table[i]; alias != NULL; alias = next) {
-			next = alias->next;
-			alias_free(alias);
-		}
-	free(a->table);
+		tdelete(alias, &a->tree, by_name);
+		alias_free(alias);
+	}
 	*a = (struct aliases){0};
 }

@@ -32,30 +32,21 @@ static const struct {
     {AUTH_LOGIN, "LOGIN"},
 };
 
-static unsigned
-mechanism_bit(const char *word, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_LEN(mechanisms); i++)
-		if (strlen(mechanisms[i].name) == len &&
-		    ascii_strncasecmp(mechanisms[i].name, word, len) == 0)
-			return mechanisms[i].mechanism;
-	return 0;
-}
-
 unsigned
 auth_parse_mechanisms(const char *names)
 {
 	unsigned bits = 0;
-	size_t len;
 
 	for (;;) {
 		names += strspn(names, " \t=");
-		len = strcspn(names, " \t=");
+		size_t len = strcspn(names, " \t=");
 		if (len == 0)
 			return bits;
-		bits |= mechanism_bit(names, len);
+		for (size_t i = 0; i < ARRAY_LEN(mechanisms); i++)
+			if (strlen(mechanisms[i].name) == len &&
+			    ascii_strncasecmp(mechanisms[i].name, names, len) ==
+				0)
+				bits |= mechanisms[i].mechanism;
 		names += len;
 	}
 }
@@ -63,9 +54,7 @@ auth_parse_mechanisms(const char *names)
 unsigned
 auth_choose(unsigned offered)
 {
-	size_t i;
-
-	for (i = 0; i < ARRAY_LEN(mechanisms); i++)
+	for (size_t i = 0; i < ARRAY_LEN(mechanisms); i++)
 		if ((offered & mechanisms[i].mechanism) != 0)
 			return mechanisms[i].mechanism;
 	return 0;
@@ -74,9 +63,7 @@ auth_choose(unsigned offered)
 const char *
 auth_name(unsigned mechanism)
 {
-	size_t i;
-
-	for (i = 0; i < ARRAY_LEN(mechanisms); i++)
+	for (size_t i = 0; i < ARRAY_LEN(mechanisms); i++)
 		if (mechanisms[i].mechanism == mechanism)
 			return mechanisms[i].name;
 	return "none";
@@ -135,71 +122,48 @@ put_cram_md5(
 int
 auth_start(struct auth *a, struct buf *out)
 {
-	a->step = 0;
-	a->done = false;
+	size_t len = strlen(a->user) + strlen(a->password) + 2;
+
+	a->user_said = a->done = false;
 	buf_reset(out);
 	if (buf_printf(out, "AUTH %s", auth_name(a->mechanism)) == -1)
 		return -1;
 	if (a->mechanism != AUTH_PLAIN ||
-	    strlen("AUTH PLAIN \r\n") +
-		    BASE64_LEN(strlen(a->user) + strlen(a->password) + 2) >
-		AUTH_COMMAND_MAX)
+	    strlen("AUTH PLAIN \r\n") + BASE64_LEN(len) > AUTH_COMMAND_MAX)
 		return 0;
 	a->done = true;
-	a->step = 1;
-	if (buf_putc(out, ' ') == -1)
-		return -1;
-	return put_plain(a, out);
+	return buf_putc(out, ' ') == -1 ? -1 : put_plain(a, out);
 }
 
+/* Prompts are of any wording: the order is what counts (H-79a). */
 static int
-answer_login(struct auth *a, struct buf *out)
+put_login(struct auth *a, struct buf *out)
 {
-	const char *word = a->step == 1 ? a->user : a->password;
+	const char *word = a->user_said ? a->password : a->user;
 
-	/* Prompts are of any wording: the order is what counts (H-79a). */
-	a->done = a->step == 2;
+	a->done = a->user_said;
+	a->user_said = true;
 	return put_base64(out, word, strlen(word));
-}
-
-/* What the mechanism says to its challenge number a->step. */
-static int
-answer_step(struct auth *a, const void *text, size_t len, struct buf *out)
-{
-	if (a->mechanism == AUTH_LOGIN && a->step <= 2)
-		return answer_login(a, out);
-	if (a->step == 1 && a->mechanism == AUTH_PLAIN) {
-		a->done = true;
-		return put_plain(a, out);
-	}
-	if (a->step == 1 && a->mechanism == AUTH_CRAM_MD5) {
-		a->done = true;
-		return put_cram_md5(a, text, len, out);
-	}
-	errno = EBADMSG;
-	return -1;
 }
 
 int
 auth_answer(struct auth *a, const char *challenge, struct buf *out)
 {
 	size_t len = strlen(challenge);
-	char *text;
-	ssize_t n;
+	char *text = xmalloc(len + 1);
+	ssize_t n = base64_decode(challenge, len, text, len + 1);
 	int rc = -1;
 
 	buf_reset(out);
-	if (len > SASL_LINE_MAX) {
+	if (len > SASL_LINE_MAX || n == -1 || a->done) {
 		errno = EBADMSG;
-		return -1;
-	}
-	text = xmalloc(len + 1);
-	n = base64_decode(challenge, len, text, len + 1);
-	if (n == -1) {
-		errno = EBADMSG;
+	} else if (a->mechanism == AUTH_LOGIN) {
+		rc = put_login(a, out);
 	} else {
-		a->step++;
-		rc = answer_step(a, text, (size_t)n, out);
+		a->done = true;
+		rc = a->mechanism == AUTH_PLAIN
+			 ? put_plain(a, out)
+			 : put_cram_md5(a, text, (size_t)n, out);
 	}
 	free(text);
 	return rc;

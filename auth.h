@@ -27,8 +27,8 @@ const char *auth_name(unsigned mechanism);
 struct auth {
 	unsigned mechanism;
 	const char *user, *password; /* borrowed */
-	unsigned step; /* words said so far; auth_start() begins anew */
-	bool done;     /* all of them: only now may the server say 235 */
+	bool user_said;              /* LOGIN: the password is next */
+	bool done; /* all was said: only now may the server say 235 */
 };
 
 /*

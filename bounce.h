@@ -12,19 +12,16 @@
 /*
  * Settle the notice that a message owes: for all its recipients that are
  * STATUS_FAILED, commit one notice under the deterministic id "<id>x<lowest
- * number>" (EEXIST: it was committed before), then mark them TOLD, synced.
- * Reasons come from the journal.  It goes to the sender, through aliases;
- * where that gives no recipient, or the message has a null sender (a notice),
- * to POSTMASTER where that is set and was not the one who did not get it;
- * else the message is parked as dead.<id> and *parked is set, once none of
- * its recipients is open (until then they stay FAILED and 0 is returned).
- * Recipients who want no failure notice (NOTIFY=never, or without failure)
- * are marked TOLD without one.
- * notice_id (QUEUE_ID_MAX + 1 bytes) gets the new message's id, or "" if
- * none was made.
- * Returns 0, or -1 with errno, never ENOENT: try again later.  What was
- * committed is then found again under its id, and no recipient is TOLD before
- * its notice is committed.
+ * number>" (EEXIST: it was committed before), then mark them TOLD, synced;
+ * without one those who want none (NOTIFY=never, or without failure).
+ * It goes to the sender, through aliases; where that gives no recipient, or
+ * the message has a null sender (a notice), to POSTMASTER where that is set
+ * and was not the one who did not get it; else the message is parked as
+ * dead.<id> and *parked is set, once none of its recipients is open (until
+ * then they stay FAILED and 0 is returned).
+ * notice_id (QUEUE_ID_MAX + 1 bytes) gets the new message's id, or "".
+ * Returns 0, or -1 with errno, never ENOENT: try again later; what was
+ * committed is then found again under its id.
  */
 int bounce_settle(const struct spool *s, const struct conf *c,
     struct spool_file *f, char *notice_id, bool *parked);

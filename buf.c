@@ -28,11 +28,10 @@
 static void
 buf_move(struct buf *b, size_t cap)
 {
-	char *data;
+	char *data = xmalloc(cap);
 
-	data = xmalloc(cap);
 	if (b->data != NULL) {
-		memcpy(data, b->data, b->len + 1);
+		memcpy(data, b->data, b->len);
 		compat_explicit_bzero(b->data, b->len);
 		free(b->data);
 	}
@@ -44,14 +43,13 @@ buf_move(struct buf *b, size_t cap)
 static int
 buf_reserve(struct buf *b, size_t n)
 {
-	size_t cap, max;
+	size_t cap, max = b->max > 0 ? b->max : BUF_MAX_DEFAULT;
 
-	max = b->max > 0 ? b->max : BUF_MAX_DEFAULT;
 	if (b->len > max || n > max - b->len) {
 		errno = EMSGSIZE;
 		return -1;
 	}
-	if (b->data != NULL && n < b->cap - b->len)
+	if (n < b->cap - b->len)
 		return 0;
 	cap = b->cap > 0 ? b->cap : BUF_FIRST;
 	while (cap <= b->len + n)
@@ -60,30 +58,23 @@ buf_reserve(struct buf *b, size_t n)
 	return 0;
 }
 
-static void
-buf_append(struct buf *b, const void *p, size_t len)
-{
-	if (len > 0)
-		memcpy(b->data + b->len, p, len);
-	b->len += len;
-	b->data[b->len] = '\0';
-}
-
 int
 buf_put(struct buf *b, const void *p, size_t len)
 {
 	if (buf_reserve(b, len) == -1)
 		return -1;
-	buf_append(b, p, len);
+	if (len > 0)
+		memcpy(b->data + b->len, p, len);
+	b->len += len;
+	b->data[b->len] = '\0';
 	return 0;
 }
 
 int
 buf_putc(struct buf *b, int c)
 {
-	char byte;
+	const char byte = (char)c;
 
-	byte = (char)c;
 	return buf_put(b, &byte, 1);
 }
 
@@ -96,32 +87,21 @@ buf_puts(struct buf *b, const char *s)
 int
 buf_printf(struct buf *b, const char *fmt, ...)
 {
-	va_list ap, again;
-	int len, status;
+	va_list ap;
+	int len;
 
 	va_start(ap, fmt);
-	va_copy(again, ap);
 	len = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
-	status = -1;
-	if (len < 0)
+	if (len < 0 || buf_reserve(b, (size_t)len) == -1) {
 		errno = EMSGSIZE;
-	else if (buf_reserve(b, (size_t)len) == 0) {
-		(void)vsnprintf(b->data + b->len, (size_t)len + 1, fmt, again);
-		b->len += (size_t)len;
-		status = 0;
+		return -1;
 	}
-	va_end(again);
-	return status;
-}
-
-void
-buf_consume(struct buf *b, size_t n)
-{
-	if (n == 0 || n > b->len)
-		return;
-	b->len -= n;
-	memmove(b->data, b->data + n, b->len + 1);
+	va_start(ap, fmt);
+	(void)vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
+	va_end(ap);
+	b->len += (size_t)len;
+	return 0;
 }
 
 const char *
@@ -131,131 +111,122 @@ buf_str(const struct buf *b)
 }
 
 void
+buf_truncate(struct buf *b, size_t len)
+{
+	if (b->data != NULL) {
+		b->len = len;
+		b->data[len] = '\0';
+	}
+}
+
+void
 buf_reset(struct buf *b)
 {
-	b->len = 0;
-	if (b->data != NULL)
-		b->data[0] = '\0';
+	buf_truncate(b, 0);
 }
 
 void
 buf_free(struct buf *b)
 {
 	free(b->data);
-	b->data = NULL;
-	b->len = b->cap = 0;
+	*b = (struct buf){.max = b->max};
 }
 
 void
 buf_wipe(struct buf *b)
 {
 	/* All of it: buf_reset() may have left a longer text behind. */
-	if (b->data != NULL)
-		compat_explicit_bzero(b->data, b->cap);
+	compat_explicit_bzero(b->data, b->cap);
 	buf_free(b);
 }
 
-static void
-encode_u32(unsigned char *p, uint32_t v)
+static int
+put_number(struct buf *b, uint64_t v, size_t size)
 {
-	p[0] = (unsigned char)(v >> 24);
-	p[1] = (unsigned char)(v >> 16);
-	p[2] = (unsigned char)(v >> 8);
-	p[3] = (unsigned char)v;
-}
+	unsigned char bytes[sizeof(v)];
+	size_t i;
 
-static uint32_t
-decode_u32(const unsigned char *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
-	       (uint32_t)p[2] << 8 | p[3];
+	for (i = size; i > 0; v >>= 8)
+		bytes[--i] = (unsigned char)v;
+	return buf_put(b, bytes, size);
 }
 
 int
 buf_put_u32(struct buf *b, uint32_t v)
 {
-	unsigned char bytes[4];
-
-	encode_u32(bytes, v);
-	return buf_put(b, bytes, sizeof(bytes));
+	return put_number(b, v, sizeof(v));
 }
 
 int
 buf_put_u64(struct buf *b, uint64_t v)
 {
-	unsigned char bytes[8];
-
-	encode_u32(bytes, (uint32_t)(v >> 32));
-	encode_u32(bytes + 4, (uint32_t)v);
-	return buf_put(b, bytes, sizeof(bytes));
+	return put_number(b, v, sizeof(v));
 }
 
 int
 buf_put_bytes(struct buf *b, const void *p, size_t len)
 {
-	unsigned char length[4];
+	const size_t head = sizeof(uint32_t);
 
-	if (len > UINT32_MAX - sizeof(length)) {
+	if (len > UINT32_MAX - head) {
 		errno = EMSGSIZE;
 		return -1;
 	}
-	if (buf_reserve(b, sizeof(length) + len) == -1)
+	/* Both or neither: a length alone would spoil the record. */
+	if (buf_reserve(b, head + len) == -1)
 		return -1;
-	encode_u32(length, (uint32_t)len);
-	buf_append(b, length, sizeof(length));
-	buf_append(b, p, len);
-	return 0;
+	(void)buf_put_u32(b, (uint32_t)len);
+	return buf_put(b, p, len);
 }
 
 int
 buf_put_string(struct buf *b, const char *s)
 {
-	if (s == NULL)
-		return buf_put_bytes(b, NULL, 0);
-	return buf_put_bytes(b, s, strlen(s));
+	return buf_put_bytes(b, s, s != NULL ? strlen(s) : 0);
 }
 
 /* The next n bytes, or NULL and bad. */
 static const unsigned char *
 cursor_take(struct cursor *c, size_t n)
 {
-	const unsigned char *p;
-
 	if (c->bad || n > (size_t)(c->end - c->p)) {
 		c->bad = true;
 		return NULL;
 	}
-	p = c->p;
 	c->p += n;
-	return p;
+	return c->p - n;
+}
+
+static uint64_t
+cursor_number(struct cursor *c, size_t size)
+{
+	const unsigned char *p = cursor_take(c, size);
+	uint64_t v = 0;
+	size_t i;
+
+	for (i = 0; p != NULL && i < size; i++)
+		v = v << 8 | p[i];
+	return v;
 }
 
 uint32_t
 cursor_u32(struct cursor *c)
 {
-	const unsigned char *p;
-
-	p = cursor_take(c, 4);
-	return p != NULL ? decode_u32(p) : 0;
+	return (uint32_t)cursor_number(c, sizeof(uint32_t));
 }
 
 uint64_t
 cursor_u64(struct cursor *c)
 {
-	const unsigned char *p;
-
-	if ((p = cursor_take(c, 8)) == NULL)
-		return 0;
-	return (uint64_t)decode_u32(p) << 32 | decode_u32(p + 4);
+	return cursor_number(c, sizeof(uint64_t));
 }
 
 const void *
 cursor_bytes(struct cursor *c, size_t max, size_t *len)
 {
 	const unsigned char *p;
-	size_t n;
+	size_t n = cursor_u32(c);
 
-	n = cursor_u32(c);
 	if (n > max)
 		c->bad = true;
 	p = cursor_take(c, n);

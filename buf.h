@@ -28,14 +28,12 @@ int buf_putc(struct buf *b, int c);
 int buf_puts(struct buf *b, const char *s);
 int buf_printf(struct buf *b, const char *fmt, ...) PRINTFLIKE(2, 3);
 
-/* Drop the first n bytes (n <= len). */
-void buf_consume(struct buf *b, size_t n);
-
 /* The text, never NULL. */
 const char *buf_str(const struct buf *b);
-void buf_reset(struct buf *b); /* len = 0, memory kept */
-void buf_free(struct buf *b);  /* and {0}, max kept */
-void buf_wipe(struct buf *b);  /* buf_free, contents overwritten */
+void buf_truncate(struct buf *b, size_t len); /* memory kept */
+void buf_reset(struct buf *b);                /* buf_truncate to 0 */
+void buf_free(struct buf *b);                 /* and {0}, max kept */
+void buf_wipe(struct buf *b); /* buf_free, contents overwritten */
 
 /*
  * Typed fields for records between our processes, big-endian; a string is

@@ -3,28 +3,30 @@
 
 PYTHON=		/usr/bin/python3
 SUBMAKE=	$(MAKE) -f $(SRCDIR)/$(WRAPPER)
-TEST_OBJS=	$(DMA_OBJS) $(SMTP_OBJS)
+TEST_OBJS=	$(DMA_OBJS) $(SMTP_OBJS) $(LOCAL_OBJS)
 TEST_CFLAGS=	$(HARDEN) $(CFLAGS) -std=c11 -Wall -Wextra
-TEST_LIBS=	-lcmocka $(SSLLIBS) $(RESOLVLIBS) $(LIBS)
+TEST_LIBS=	-lcmocka $(SSLLIBS) $(LIBS)
 SANITIZE=	-fsanitize=address,undefined -fno-sanitize-recover=all
 
 # What people wrote; generated code may stand beside it.
 OWN_SOURCES=	ls $(SRCDIR)/*.c | grep -v /aliases_
 
 .PHONY: check unit unit-build e2e floors style man san analyze analyze-gcc \
-	analyze-cppcheck analyze-tidy analyze-scan-build coverage musl dist \
-	distcheck
+	analyze-cppcheck analyze-tidy analyze-scan-build coverage compilers \
+	musl dist distcheck
 
 check: unit floors style man e2e
 
-# One program a module, linked with every object that has no main().
+# One program a module, linked with every object that has no main(); a test of
+# a main takes its module in whole.
 unit: unit-build
 	@sh $(SRCDIR)/test/unit/run build/unit
 
 unit-build: build/unit/libdma.a
 	@for source in $(SRCDIR)/test/unit/*.c; do \
 		name=$${source##*/}; program=build/unit/$${name%.c}; \
-		[ $$program -nt $$source ] && \
+		module=$(SRCDIR)/$$name; [ -e $$module ] || module=$$source; \
+		[ $$program -nt $$source ] && [ $$program -nt $$module ] && \
 		    [ $$program -nt build/unit/libdma.a ] && continue; \
 		echo "unit test $${name%.c}"; \
 		$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(TEST_CFLAGS) \
@@ -65,6 +67,18 @@ coverage:
 	    CC=gcc CPPFLAGS=-DCOVERAGE CFLAGS="-O0 -g --coverage" unit
 	@cd build/coverage && gcov -n *.gcda 2>/dev/null | \
 	    awk -f $(SRCDIR)/test/coverage.awk
+
+# Every program without a warning, by each compiler and make that is here.
+compilers:
+	@for tool in "make CC=gcc" "make CC=clang" "bmake CC=cc"; do \
+		command -v $${tool%% *} >/dev/null || continue; \
+		command -v $${tool##*=} >/dev/null || continue; \
+		echo "== $$tool"; dir=build/compiler-$${tool##*=}; \
+		rm -rf $$dir; mkdir -p $$dir; wrapper=Makefile; \
+		[ $${tool%% *} = make ] || wrapper=BSDmakefile; \
+		(cd $$dir && unset MAKEFLAGS MAKELEVEL MFLAGS; \
+		    $$tool -f $(SRCDIR)/$$wrapper WERROR=1 all) || exit 1; \
+	done
 
 # The parts that a container on musl needs; OpenSSL is seldom there.
 musl:

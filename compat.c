@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,8 @@
 #if defined(__linux__)
 #include <sys/syscall.h>
 #endif
-#if defined(__APPLE__)
-#include <sys/random.h>
-#endif
+
+#include "util.h"
 
 /* Where neither the kernel nor /dev/fd tells us what is open. */
 #define DESCRIPTORS_GUESSED 65536
@@ -29,9 +29,8 @@
 size_t
 compat_strlcpy(char *dst, const char *src, size_t size)
 {
-	size_t len, n;
+	size_t n, len = strlen(src);
 
-	len = strlen(src);
 	if (size > 0) {
 		n = len < size ? len : size - 1;
 		memcpy(dst, src, n);
@@ -57,26 +56,21 @@ close_from_kernel(int lowest)
 #endif
 }
 
-/* Closing while reading may hide names, so count and let the caller repeat. */
+/* Returns how many it closed, or -1 where nothing can be listed. */
 static int
 close_from_listing(int lowest)
 {
 	struct dirent *entry;
-	char *end;
-	long fd;
+	long long fd;
 	DIR *dir;
-	int closed;
+	int closed = 0;
 
 	if ((dir = opendir("/dev/fd")) == NULL)
 		return -1;
-	closed = 0;
-	while ((entry = readdir(dir)) != NULL) {
-		fd = strtol(entry->d_name, &end, 10);
-		if (end == entry->d_name || *end != '\0' || fd < lowest)
-			continue;
-		if (fd != dirfd(dir) && close((int)fd) == 0)
+	while ((entry = readdir(dir)) != NULL)
+		if (parse_number(entry->d_name, lowest, INT_MAX, &fd) == 0 &&
+		    fd != dirfd(dir) && close((int)fd) == 0)
 			closed++;
-	}
 	(void)closedir(dir);
 	return closed;
 }
@@ -88,15 +82,14 @@ compat_closefrom(int lowest)
 
 	if (close_from_kernel(lowest) == 0)
 		return;
+	/* Again and again: closing while reading may hide names. */
 	while ((closed = close_from_listing(lowest)) > 0)
 		continue;
-	if (closed == 0)
-		return;
 	/*
 	 * RLIMIT_NOFILE is no bound: it may have been lowered after a higher
 	 * descriptor was opened.
 	 */
-	for (fd = lowest; fd < DESCRIPTORS_GUESSED; fd++)
+	for (fd = lowest; closed == -1 && fd < DESCRIPTORS_GUESSED; fd++)
 		(void)close(fd);
 }
 
@@ -145,54 +138,20 @@ compat_explicit_bzero(void *p, size_t len)
 		fill(p, 0, len);
 }
 
-static int
-random_from_kernel(unsigned char *p, size_t len)
-{
-#if defined(__DragonFly__)
-	(void)p;
-	(void)len;
-	errno = ENOSYS;
-	return -1;
-#else
-	size_t n;
-
-	for (; len > 0; p += n, len -= n) {
-		n = len < 256 ? len : 256; /* getentropy(3) gives no more */
-		if (getentropy(p, n) == -1)
-			return -1;
-	}
-	return 0;
-#endif
-}
-
-static int
-random_from_device(unsigned char *p, size_t len)
-{
-	ssize_t n;
-	int fd, saved;
-
-	if ((fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC)) == -1)
-		return -1;
-	while (len > 0) {
-		n = read(fd, p, len);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			saved = n == 0 ? EIO : errno;
-			(void)close(fd);
-			errno = saved;
-			return -1;
-		}
-		p += n;
-		len -= (size_t)n;
-	}
-	return close(fd);
-}
-
 int
 compat_random(void *p, size_t len)
 {
-	if (random_from_kernel(p, len) == 0)
-		return 0;
-	return random_from_device(p, len);
+#if defined(__linux__)
+	unsigned char *at = p;
+	size_t n;
+
+	for (; len > 0; at += n, len -= n) {
+		n = len < 256 ? len : 256; /* getentropy(3) gives no more */
+		if (getentropy(at, n) == -1)
+			return -1;
+	}
+#else
+	arc4random_buf(p, len);
+#endif
+	return 0;
 }

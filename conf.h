@@ -51,7 +51,6 @@ struct conf {
 	struct conf_auth *auths;
 	size_t nauths;
 	enum tls_mode tls; /* for hops that are not in relays: direct MX */
-	bool tls_set;      /* some TLS key was given: 0.14's meaning holds */
 	bool securetransfer, starttls, opportunistic_tls; /* as written */
 	bool verifycert;
 	bool has_fingerprint;
@@ -62,7 +61,7 @@ struct conf {
 	bool fullbounce;
 	bool nullclient;
 	bool lmtp;     /* entries of SMARTHOST without a scheme speak LMTP */
-	uint16_t port; /* PORT, or 0: what the protocol's default is */
+	unsigned port; /* PORT, or 0: what the protocol's default is */
 	char mailname[ADDR_DOMAIN_MAX + 1]; /* never empty */
 	char hostname[ADDR_DOMAIN_MAX + 1]; /* gethostname(2), never empty */
 	char *mailname_file;                /* MAILNAME as a path, or NULL */

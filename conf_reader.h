@@ -18,6 +18,7 @@ struct reader {
 	unsigned line;
 	bool private_instance;
 	struct conf_error *error;
+	const struct conf_key *key; /* whose value is being set */
 };
 
 /* Set the error, "file:line: ...", made printable; returns -1. */
@@ -27,16 +28,17 @@ int conf_fail(struct reader *r, const char *fmt, ...) PRINTFLIKE(2, 3);
 char *conf_trim(char *s);
 
 /*
- * Call each() with a writable copy of every line, at most max bytes long; it
- * returns 0 to go on.  Returns 0, or -1 with the error set.
+ * Call each() with a writable copy of every line, at most max bytes long and
+ * without a NUL; a byte order mark is forgiven.  each() returns 0 to go on.
+ * Returns 0, or -1 with the error set.
  */
 int conf_each_line(struct reader *r, const char *text, size_t len, size_t max,
-    int (*each)(struct reader *r, char *line, size_t len));
+    int (*each)(struct reader *r, char *line));
 
 /* SMARTHOST's value, taking the place of an earlier one.  0 or -1. */
 int conf_set_relays(struct reader *r, char *value);
 
-/* What the keys mean together, once all are read.  0 or -1. */
+/* What the keys mean together, once all are read, and again with auth.conf. */
 int conf_settle(struct reader *r);
 
 void conf_relays_free(struct conf *c);

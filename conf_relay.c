@@ -35,66 +35,78 @@ static const struct relay_scheme schemes[] = {
     {"lmtp://", TLS_MAY, false, PROTOCOL_LMTP},
 };
 
+/* An address; an IPv6 one may name an interface: fe80::1%eth0. */
 static bool
 is_literal(const char *s)
 {
-	unsigned char raw[sizeof(struct in6_addr)];
-	char copy[INET6_ADDRSTRLEN];
-	size_t len = strcspn(s, "%"); /* fe80::1%eth0 */
+	struct in6_addr raw;
+	const char *zone = strchr(s, '%');
+	char *address;
+	bool valid;
 
-	if (len >= sizeof(copy))
-		return false;
-	memcpy(copy, s, len);
-	copy[len] = '\0';
-	if (inet_pton(AF_INET6, copy, raw) == 1)
-		return true;
-	return s[len] == '\0' && inet_pton(AF_INET, copy, raw) == 1;
+	if (zone == NULL)
+		return inet_pton(AF_INET, s, &raw) == 1 ||
+		       inet_pton(AF_INET6, s, &raw) == 1;
+	address = xstrndup(s, (size_t)(zone - s));
+	valid = inet_pton(AF_INET6, address, &raw) == 1 &&
+		addr_domain_valid(zone + 1);
+	free(address);
+	return valid;
 }
 
 /* ---- SMARTHOST ---- */
 
-static void
-relay_free(struct conf_relay *relay)
-{
-	free(relay->host);
-	free(relay->user);
-}
-
 void
 conf_relays_free(struct conf *c)
 {
-	size_t i;
+	while (c->nrelays > 0) {
+		struct conf_relay *relay = &c->relays[--c->nrelays];
 
-	for (i = 0; i < c->nrelays; i++)
-		relay_free(&c->relays[i]);
+		free(relay->host);
+		free(relay->user);
+	}
 	free(c->relays);
 	c->relays = NULL;
-	c->nrelays = 0;
 }
 
 /* Take the scheme off an entry, and what it says. */
 static int
 relay_scheme(struct reader *r, char **entry, struct conf_relay *relay)
 {
-	size_t i, len;
+	size_t i;
 
 	for (i = 0; i < ARRAY_LEN(schemes); i++) {
-		len = strlen(schemes[i].prefix);
-		if (ascii_strncasecmp(*entry, schemes[i].prefix, len) != 0)
+		const struct relay_scheme *scheme = &schemes[i];
+		size_t len = strlen(scheme->prefix);
+
+		if (ascii_strncasecmp(*entry, scheme->prefix, len) != 0)
 			continue;
 		relay->by_url = true;
-		relay->tls = schemes[i].tls;
-		relay->verify = schemes[i].verify;
-		relay->protocol = schemes[i].protocol;
+		relay->tls = scheme->tls;
+		relay->verify = scheme->verify;
+		relay->protocol = scheme->protocol;
 		*entry += len;
 		return 0;
 	}
-	if (strstr(*entry, "://") != NULL)
-		return conf_fail(r,
-		    "SMARTHOST \"%s\": use smtp://, smtp+tls://, "
-		    "smtp+notls://, smtps:// or lmtp://",
-		    *entry);
-	return 0;
+	if (strstr(*entry, "://") == NULL)
+		return 0;
+	return conf_fail(r,
+	    "SMARTHOST \"%s\": use smtp://, smtp+tls://, smtp+notls://, "
+	    "smtps:// or lmtp://",
+	    *entry);
+}
+
+/* Undo "[host]"; returns what stands behind it, NULL without brackets. */
+static char *
+unbracket(char **host)
+{
+	char *end = **host == '[' ? strchr(*host, ']') : NULL;
+
+	if (end == NULL)
+		return NULL;
+	(*host)++;
+	*end = '\0';
+	return end + 1;
 }
 
 /*
@@ -104,49 +116,48 @@ relay_scheme(struct reader *r, char **entry, struct conf_relay *relay)
 static char *
 split_port(char **host)
 {
-	char *end, *colon;
+	char *rest = unbracket(host);
 
-	if (**host == '[' && (end = strchr(*host, ']')) != NULL) {
-		(*host)++;
-		*end++ = '\0';
+	if (rest != NULL) {
 		if (ascii_strncasecmp(*host, "IPv6:", 5) == 0)
 			*host += 5;
-		return *end == ':' ? end + 1 : *end == '\0' ? NULL : end;
+		return *rest == '\0' ? NULL : rest + (*rest == ':');
 	}
-	colon = strchr(*host, ':');
-	if (colon == NULL || strchr(colon + 1, ':') != NULL)
+	rest = strchr(*host, ':');
+	if (rest == NULL || strchr(rest + 1, ':') != NULL)
 		return NULL;
-	*colon = '\0';
-	return colon + 1;
+	*rest = '\0';
+	return rest + 1;
+}
+
+static void
+cut_last(char *s, char last)
+{
+	size_t len = strlen(s);
+
+	if (len > 1 && s[len - 1] == last)
+		s[len - 1] = '\0';
 }
 
 static int
 relay_host(struct reader *r, char *host, struct conf_relay *relay)
 {
-	size_t len = strlen(host);
 	char *port;
-	long long n;
+	long long n = 0;
 
-	if (relay->by_url && len > 1 && host[len - 1] == '/')
-		host[len - 1] = '\0';
+	if (relay->by_url)
+		cut_last(host, '/');
 	port = split_port(&host);
-	if (port != NULL) {
-		if (parse_number(port, 1, UINT16_MAX, &n) == -1)
-			return conf_fail(r,
-			    "SMARTHOST: the port \"%s\" must be a "
-			    "number from 1 to 65535",
-			    port);
-		relay->port = (uint16_t)n;
-	}
-	/* A name that ends in a dot is no certificate's. */
-	len = strlen(host);
-	if (len > 1 && host[len - 1] == '.')
-		host[len - 1] = '\0';
+	if (port != NULL && parse_number(port, 1, UINT16_MAX, &n) == -1)
+		return conf_fail(r,
+		    "SMARTHOST: the port \"%s\" must be a number from 1 to "
+		    "65535",
+		    port);
+	relay->port = (uint16_t)n;
+	cut_last(host, '.'); /* such a name is no certificate's */
 	if (!is_literal(host) && !addr_domain_valid(host))
 		return conf_fail(r,
-		    "SMARTHOST: \"%s\" is no host name and no "
-		    "address",
-		    host);
+		    "SMARTHOST: \"%s\" is no host name and no address", host);
 	relay->host = xstrdup(host);
 	return 0;
 }
@@ -165,36 +176,29 @@ relay_parse(struct reader *r, char *entry, struct conf_relay *relay)
 		return 0;
 	}
 	at = strrchr(entry, '@'); /* the last: user names are addresses too */
-	if (at != NULL) {
-		*at = '\0';
-		if (at == entry || at - entry > CREDENTIAL_MAX)
-			return conf_fail(r,
-			    "SMARTHOST: the user before @ is empty "
-			    "or too long");
-		relay->user = xstrdup(entry);
-		entry = at + 1;
-	}
-	return relay_host(r, entry, relay);
+	if (at == NULL)
+		return relay_host(r, entry, relay);
+	if (at == entry || at - entry > CREDENTIAL_MAX)
+		return conf_fail(
+		    r, "SMARTHOST: the user before @ is empty or too long");
+	relay->user = xstrndup(entry, (size_t)(at - entry));
+	return relay_host(r, at + 1, relay);
 }
 
 int
 conf_set_relays(struct reader *r, char *value)
 {
 	struct conf *c = r->c;
-	char *entry, *rest = value;
+	char *entry;
 
 	conf_relays_free(c);
-	while ((entry = strsep(&rest, ",")) != NULL) {
-		struct conf_relay relay = {0};
-
-		entry = conf_trim(entry);
-		if (relay_parse(r, entry, &relay) == -1) {
-			relay_free(&relay);
-			return -1;
-		}
+	while ((entry = strsep(&value, ",")) != NULL) {
 		c->relays = xreallocarray(
 		    c->relays, c->nrelays + 1, sizeof(*c->relays));
-		c->relays[c->nrelays++] = relay;
+		c->relays[c->nrelays] = (struct conf_relay){0};
+		if (relay_parse(
+			r, conf_trim(entry), &c->relays[c->nrelays++]) == -1)
+			return -1;
 	}
 	return 0;
 }
@@ -204,109 +208,104 @@ conf_set_relays(struct reader *r, char *value)
 static enum tls_mode
 choose_tls(const struct conf *c)
 {
-	bool certificate = c->verifycert || c->has_fingerprint;
-
-	if (!c->tls_set)
-		return TLS_MAY;
 	if (c->securetransfer && !c->starttls)
 		return TLS_IMPLICIT;
 	/* Nobody checks a certificate in plaintext (0.14 sent it there). */
-	if (c->opportunistic_tls && !certificate)
-		return TLS_MAY;
-	return TLS_STARTTLS;
-}
-
-static void
-settle_relay(struct conf *c, struct conf_relay *relay)
-{
-	bool pinned = c->has_fingerprint;
-	bool credential = conf_auth_for(c, relay) != NULL;
-
-	if (!relay->by_url) {
-		relay->tls = c->tls;
-		relay->verify = c->verifycert;
-	} else {
-		if (relay->tls == TLS_MAY && (pinned || c->verifycert))
-			relay->tls = TLS_STARTTLS;
-		relay->verify = c->verifycert || (relay->verify && !pinned);
-	}
-	if (relay->tls == TLS_MAY && (relay->by_url || !c->tls_set) &&
-	    (credential || relay->user != NULL) && !c->insecure) {
-		relay->tls = TLS_STARTTLS;
-		relay->verify = c->verifycert || !pinned;
-	}
-}
-
-/* Run again after auth.conf was read: who has a credential decides. */
-static int
-settle_relays(struct reader *r)
-{
-	struct conf *c = r->c;
-	struct conf_relay *relay;
-	size_t i;
-
-	for (i = 0; i < c->nrelays; i++) {
-		relay = &c->relays[i];
-		settle_relay(c, relay);
-		if (relay->tls != TLS_NONE || relay->host[0] == '/')
-			continue;
-		if (c->verifycert || c->has_fingerprint)
-			return conf_fail(r,
-			    "smtp+notls://%s contradicts VERIFYCERT "
-			    "and FINGERPRINT: use smtp+tls://",
-			    relay->host);
-		if (conf_auth_for(c, relay) != NULL && !c->insecure)
-			return conf_fail(r,
-			    "the password for smtp+notls://%s would "
-			    "go unencrypted: use smtp+tls://, or set INSECURE",
-			    relay->host);
-	}
-	return 0;
+	if (c->verifycert || c->has_fingerprint)
+		return TLS_STARTTLS;
+	return c->starttls && !c->opportunistic_tls ? TLS_STARTTLS : TLS_MAY;
 }
 
 static uint16_t
 default_port(const struct conf *c, const struct conf_relay *relay)
 {
 	if (c->port != 0)
-		return c->port;
+		return (uint16_t)c->port;
 	if (relay->protocol == PROTOCOL_LMTP)
 		return 24;
 	return relay->by_url && relay->tls == TLS_IMPLICIT ? 465 : 25;
+}
+
+/* Without TLS: a path, or what the URL says and nothing else contradicts. */
+static int
+check_plain(struct reader *r, const char *host, bool credential)
+{
+	const struct conf *c = r->c;
+
+	if (host[0] == '/')
+		return 0;
+	if (c->verifycert || c->has_fingerprint)
+		return conf_fail(r,
+		    "smtp+notls://%s contradicts VERIFYCERT and FINGERPRINT: "
+		    "use smtp+tls://",
+		    host);
+	if (credential && !c->insecure)
+		return conf_fail(r,
+		    "the password for smtp+notls://%s would go unencrypted: "
+		    "use smtp+tls://, or set INSECURE",
+		    host);
+	return 0;
+}
+
+/* Run again after auth.conf was read: who has a credential decides. */
+static int
+settle_relay(struct reader *r, struct conf_relay *relay)
+{
+	const struct conf *c = r->c;
+	bool certificate = c->verifycert || c->has_fingerprint;
+	bool credential = conf_auth_for(c, relay) != NULL;
+
+	if (relay->by_url) {
+		if (relay->tls == TLS_MAY && certificate)
+			relay->tls = TLS_STARTTLS;
+		relay->verify =
+		    c->verifycert || (relay->verify && !c->has_fingerprint);
+	} else {
+		relay->protocol = c->lmtp ? PROTOCOL_LMTP : PROTOCOL_SMTP;
+		relay->tls = c->tls;
+		relay->verify = c->verifycert;
+	}
+	if (relay->tls == TLS_MAY && !c->insecure &&
+	    (relay->by_url || !c->opportunistic_tls) &&
+	    (credential || relay->user != NULL)) {
+		relay->tls = TLS_STARTTLS;
+		relay->verify = true;
+	}
+	if (relay->port == 0 && relay->host[0] != '/')
+		relay->port = default_port(c, relay);
+	if (relay->tls == TLS_NONE)
+		return check_plain(r, relay->host, credential);
+	return 0;
 }
 
 int
 conf_settle(struct reader *r)
 {
 	struct conf *c = r->c;
-	struct conf_relay *relay;
+	size_t i;
 
 	r->line = 0;
 	if (c->nullclient && c->nrelays == 0)
 		return conf_fail(r, "NULLCLIENT needs a SMARTHOST to send to");
-	c->tls_set = c->securetransfer || c->starttls || c->opportunistic_tls ||
-		     c->verifycert || c->has_fingerprint;
 	c->tls = choose_tls(c);
-	for (relay = c->relays; relay < c->relays + c->nrelays; relay++) {
-		if (!relay->by_url && c->lmtp)
-			relay->protocol = PROTOCOL_LMTP;
-		if (relay->host[0] != '/' && relay->port == 0)
-			relay->port = default_port(c, relay);
-	}
-	return settle_relays(r);
+	for (i = 0; i < c->nrelays; i++)
+		if (settle_relay(r, &c->relays[i]) == -1)
+			return -1;
+	return 0;
 }
 
 /* ---- auth.conf ---- */
 
-/* The host ends at any of the separators that 0.14 knows, or its bracket. */
+/*
+ * Split "host:password"; the host ends at any of the separators that 0.14
+ * knows, or its bracket.  Returns the password, NULL without one.
+ */
 static char *
-split_host(char **host)
+split_password(char **host)
 {
-	char *end;
+	char *end = unbracket(host);
 
-	if (**host == '[' && (end = strchr(*host, ']')) != NULL) {
-		(*host)++;
-		*end++ = '\0';
-	} else
+	if (end == NULL)
 		end = *host + strcspn(*host, ":| \t");
 	if (*end == '\0' || strchr(":| \t", *end) == NULL)
 		return NULL;
@@ -315,29 +314,24 @@ split_host(char **host)
 }
 
 static int
-parse_auth_line(struct reader *r, char *line, size_t len)
+parse_auth_line(struct reader *r, char *line)
 {
 	struct conf *c = r->c;
-	char *user = line, *host, *password = NULL;
+	size_t len = strlen(line);
+	char *user, *host = line, *password;
 
-	if (memchr(line, '\0', len) != NULL)
-		return conf_fail(r, "holds a NUL byte: this is no text file");
 	if (len > 0 && line[len - 1] == '\r')
 		line[len - 1] = '\0';
 	if (line[0] == '#' || line[strspn(line, BLANKS)] == '\0')
 		return 0;
-	host = strchr(line, '|');
-	if (host != NULL) {
-		*host++ = '\0';
-		password = split_host(&host);
-	}
+	user = strsep(&host, "|");
+	password = host != NULL ? split_password(&host) : NULL;
 	if (password == NULL || user[0] == '\0' || host[0] == '\0' ||
 	    password[0] == '\0')
 		return conf_fail(r, "is not of the form user|host:password");
 	if (strlen(user) > CREDENTIAL_MAX || strlen(password) > CREDENTIAL_MAX)
 		return conf_fail(r,
-		    "the user or the password is longer than %d "
-		    "bytes",
+		    "the user or the password is longer than %d bytes",
 		    CREDENTIAL_MAX);
 	c->auths = xreallocarray(c->auths, c->nauths + 1, sizeof(*c->auths));
 	c->auths[c->nauths++] =
@@ -349,13 +343,12 @@ int
 conf_parse_auth(struct conf *c, const char *file, const char *text, size_t len,
     struct conf_error *error)
 {
-	struct reader r = {c, file, 0, false, error};
+	struct reader r = {c, file, 0, false, error, NULL};
 
 	if (conf_each_line(
 		&r, text, len, CONF_AUTH_LINE_MAX, parse_auth_line) == -1)
 		return -1;
-	r.line = 0;
-	return settle_relays(&r);
+	return conf_settle(&r);
 }
 
 const struct conf_auth *

@@ -1,13 +1,14 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * crypto.c - one TLS session, and HMAC-MD5, by OpenSSL 1.1.1 or newer.
- * crypto_context.c makes what sessions share, crypto_certificate.c says what
- * is wrong with a certificate.
+ * crypto.c - TLS sessions, and HMAC-MD5, by OpenSSL 1.1.1 or newer.
+ * crypto_certificate.c says what is wrong with a certificate.
  *
  * Runs in:   dma-smtp.
- * Trusts:    OpenSSL. Distrusts: the peer and its certificate.
- * Promises:  after a handshake the peer is who the policy wants.
+ * Trusts:    OpenSSL, the system's CA certificates, the policy. Distrusts:
+ *            the peer and its certificate.
+ * Promises:  after a handshake the peer is who the policy wants; no
+ *            environment variable and no openssl.cnf has a say in it.
  */
 #include "crypto.h"
 
@@ -16,17 +17,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "crypto_certificate.h"
-#include "crypto_context.h"
 #include "limits.h"
 #include "util.h"
+
+#define CERT_LIST_MAX   (100L * 1024) /* bytes of the peer's chain (H-69) */
+#define CHAIN_DEPTH_MAX 10            /* certificates between leaf and root */
 
 #if OPENSSL_VERSION_NUMBER < 0x30000000L
 #define SSL_get1_peer_certificate SSL_get_peer_certificate
@@ -34,8 +39,6 @@
 
 struct crypto {
 	SSL *ssl;
-	SSL_SESSION *session; /* the newest the peer gave, or NULL */
-	unsigned char peer[CRYPTO_HASH_LEN]; /* whose session it is */
 	char host[ADDR_DOMAIN_MAX + 1];
 	bool literal; /* host is an address */
 	bool verify, has_fingerprint;
@@ -46,22 +49,154 @@ struct crypto {
 	char description[96];
 };
 
-const char *
-crypto_version(void)
+/* Its first call would read openssl.cnf. */
+static void
+initialise(void)
 {
-	return OpenSSL_version(OPENSSL_VERSION);
+	(void)OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	ERR_clear_error();
 }
 
-/* OpenSSL hands us a session and a reference to it; 1: we keep both. */
+/* ---- Certificates of ours, and of those we trust ---- */
+
+/*
+ * Loaded once, because that costs more than a handshake.  The paths compiled
+ * into OpenSSL are named by us: its default-path function looks into
+ * SSL_CERT_FILE and SSL_CERT_DIR first.
+ */
+static X509_STORE *
+system_cas(char *error)
+{
+	static X509_STORE *store;
+	const char *file = X509_get_default_cert_file();
+	const char *dir = X509_get_default_cert_dir();
+	bool loaded = false;
+
+	if (store != NULL)
+		return store;
+	X509_STORE *fresh = X509_STORE_new();
+	if (fresh != NULL && access(file, R_OK) == 0)
+		loaded = X509_STORE_load_locations(fresh, file, NULL) == 1;
+	if (fresh != NULL && access(dir, R_OK | X_OK) == 0 &&
+	    X509_STORE_load_locations(fresh, NULL, dir) == 1)
+		loaded = true;
+	ERR_clear_error();
+	if (loaded)
+		return store = fresh;
+	X509_STORE_free(fresh);
+	(void)snprintf(error, CRYPTO_ERROR_MAX,
+	    "no CA certificates in %.100s or %.100s", file, dir);
+	return NULL;
+}
+
 static int
-take_session(SSL *ssl, SSL_SESSION *session)
+trust(SSL_CTX *ctx, X509 *cert, unsigned number)
 {
-	struct crypto *t = SSL_get_app_data(ssl);
-
-	SSL_SESSION_free(t->session);
-	t->session = session;
-	return 1;
+	(void)number;
+	return X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), cert);
 }
+
+/* The first certificate is ours, the others are its chain. */
+static int
+present(SSL_CTX *ctx, X509 *cert, unsigned number)
+{
+	return number == 0 ? SSL_CTX_use_certificate(ctx, cert)
+			   : (int)SSL_CTX_add1_chain_cert(ctx, cert);
+}
+
+static BIO *
+bio_of(const char *p, size_t len)
+{
+	return len <= INT_MAX ? BIO_new_mem_buf(p, (int)len) : NULL;
+}
+
+/* Use each certificate in the text; false if there is none, or one is bad. */
+static bool
+use_certificates(SSL_CTX *ctx, const char *pem, size_t len,
+    int (*use)(SSL_CTX *ctx, X509 *cert, unsigned number))
+{
+	BIO *bio = bio_of(pem, len);
+	X509 *cert;
+	unsigned count = 0;
+	bool ok = bio != NULL;
+
+	while (
+	    ok && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+		ok = use(ctx, cert, count++) == 1;
+		X509_free(cert);
+	}
+	BIO_free(bio);
+	if (!ok || count == 0)
+		return false;
+	ERR_clear_error(); /* the end of the text counts as an error */
+	return true;
+}
+
+static bool
+use_key(SSL_CTX *ctx, const char *pem, size_t len, char *error)
+{
+	/* Nobody is there to type a passphrase. */
+	char passphrase[] = "";
+	BIO *bio = bio_of(pem, len);
+	EVP_PKEY *key = NULL;
+
+	if (bio != NULL)
+		key = PEM_read_bio_PrivateKey(bio, NULL, NULL, passphrase);
+	BIO_free(bio);
+	if (key == NULL) {
+		crypto_describe_error(
+		    error, "private key of the client certificate");
+		return false;
+	}
+	/* This compares key and certificate too. */
+	bool ok = SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
+		  SSL_CTX_check_private_key(ctx) == 1;
+	EVP_PKEY_free(key);
+	if (!ok)
+		crypto_describe_error(
+		    error, "client certificate and private key");
+	return ok;
+}
+
+static bool
+use_trust(SSL_CTX *ctx, const struct crypto_policy *p, char *error)
+{
+	if (p->ca != NULL) {
+		if (use_certificates(ctx, p->ca, p->ca_len, trust))
+			return true;
+		crypto_describe_error(error, "CA file");
+		return false;
+	}
+	X509_STORE *store = system_cas(error);
+	if (store != NULL)
+		SSL_CTX_set1_cert_store(ctx, store);
+	return store != NULL;
+}
+
+static bool
+configure(SSL_CTX *ctx, const struct crypto_policy *p, char *error)
+{
+	if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1) {
+		crypto_describe_error(error, "TLS 1.2");
+		return false;
+	}
+	SSL_CTX_set_options(
+	    ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
+	SSL_CTX_set_verify_depth(ctx, CHAIN_DEPTH_MAX);
+	if (p->verify && !use_trust(ctx, p, error))
+		return false;
+	if (p->cert == NULL)
+		return true;
+	if (use_certificates(ctx, p->cert, p->cert_len, present))
+		return use_key(ctx, p->cert, p->cert_len, error);
+	crypto_describe_error(error, "client certificate");
+	return false;
+}
+
+/* ---- Sessions ---- */
 
 /* The first complaint is kept, in words, while the certificate is at hand. */
 static int
@@ -117,39 +252,35 @@ require_name(struct crypto *t)
 	return X509_VERIFY_PARAM_set1_host(param, t->host, 0);
 }
 
-static int
+static bool
 prepare(struct crypto *t, int fd)
 {
 	SSL_set_app_data(t->ssl, t);
 	SSL_set_connect_state(t->ssl);
-	if (SSL_set_fd(t->ssl, fd) != 1)
-		return 0;
-	if (!t->literal && t->host[0] != '\0' &&
-	    SSL_set_tlsext_host_name(t->ssl, t->host) != 1)
-		return 0;
-	if (t->verify && require_name(t) != 1)
-		return 0;
-	crypto_resume(t->ssl, t->peer);
-	return 1;
+	return SSL_set_fd(t->ssl, fd) == 1 &&
+	       (t->literal || t->host[0] == '\0' ||
+		   SSL_set_tlsext_host_name(t->ssl, t->host) == 1) &&
+	       (!t->verify || require_name(t) == 1);
 }
 
 struct crypto *
 crypto_start(int fd, const struct crypto_policy *policy, char *error)
 {
-	crypto_initialise();
-	ERR_clear_error();
-	SSL_CTX *ctx = crypto_context(policy, error);
-	if (ctx == NULL)
+	initialise();
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	if (ctx != NULL && !configure(ctx, policy, error)) {
+		SSL_CTX_free(ctx);
 		return NULL;
-	SSL_CTX_sess_set_new_cb(ctx, take_session);
+	}
 	struct crypto *t = xcalloc(1, sizeof(*t));
 	set_host(t, policy->host);
 	t->verify = policy->verify;
 	t->has_fingerprint = policy->has_fingerprint;
 	memcpy(t->fingerprint, policy->fingerprint, CRYPTO_HASH_LEN);
-	t->ssl = SSL_new(ctx);
-	if (t->ssl != NULL && crypto_peer_hash(policy, t->peer) == 0 &&
-	    prepare(t, fd) == 1)
+	if (ctx != NULL)
+		t->ssl = SSL_new(ctx);
+	SSL_CTX_free(ctx); /* the session holds it as long as it needs it */
+	if (t->ssl != NULL && prepare(t, fd))
 		return t;
 	crypto_describe_error(error, "TLS");
 	crypto_free(t);
@@ -160,25 +291,27 @@ crypto_start(int fd, const struct crypto_policy *policy, char *error)
 static void
 describe_failure(const struct crypto *t, char *error)
 {
+	static const struct {
+		int reason;
+		const char *words;
+	} known[] = {
+	    {SSL_R_WRONG_VERSION_NUMBER,
+		"TLS: the server speaks something else here"},
+	    {SSL_R_UNSUPPORTED_PROTOCOL,
+		"TLS: the server has no TLS 1.2 or newer"},
+	    {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION,
+		"TLS: the server has no TLS 1.2 or newer"},
+	};
 	unsigned long code = ERR_peek_error();
+	const char *what = "TLS";
 
-	if (t->refusal[0] != '\0') {
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+		    ERR_GET_REASON(code) == known[i].reason)
+			what = known[i].words;
+	crypto_describe_error(error, what);
+	if (t->refusal[0] != '\0')
 		compat_strlcpy(error, t->refusal, CRYPTO_ERROR_MAX);
-		ERR_clear_error();
-		return;
-	}
-	if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
-	    ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
-		crypto_describe_error(
-		    error, "TLS: the server speaks something else here");
-	else if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
-		 (ERR_GET_REASON(code) == SSL_R_UNSUPPORTED_PROTOCOL ||
-		     ERR_GET_REASON(code) ==
-			 SSL_R_TLSV1_ALERT_PROTOCOL_VERSION))
-		crypto_describe_error(
-		    error, "TLS: the server has no TLS 1.2 or newer");
-	else
-		crypto_describe_error(error, "TLS");
 }
 
 /*
@@ -189,9 +322,7 @@ describe_failure(const struct crypto *t, char *error)
 static int
 step_result(struct crypto *t, int result, char *error)
 {
-	int reason = SSL_get_error(t->ssl, result);
-
-	switch (reason) {
+	switch (SSL_get_error(t->ssl, result)) {
 	case SSL_ERROR_NONE:
 		return result;
 	case SSL_ERROR_WANT_READ:
@@ -202,17 +333,14 @@ step_result(struct crypto *t, int result, char *error)
 		return 0;
 	case SSL_ERROR_SYSCALL:
 		t->broken = true;
-		ERR_clear_error();
 		return 0;
 	default:
 		t->broken = true;
 	}
 #ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
 	if (ERR_GET_REASON(ERR_peek_error()) ==
-	    SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-		ERR_clear_error();
+	    SSL_R_UNEXPECTED_EOF_WHILE_READING)
 		return 0;
-	}
 #endif
 	describe_failure(t, error);
 	return CRYPTO_FAILED;
@@ -225,8 +353,8 @@ step_result(struct crypto *t, int result, char *error)
 static int
 check_peer(const struct crypto *t, char *error)
 {
-	X509 *cert = SSL_get1_peer_certificate(t->ssl);
 	long verified = SSL_get_verify_result(t->ssl);
+	X509 *cert = SSL_get1_peer_certificate(t->ssl);
 	int result = 0;
 
 	if (cert == NULL && (t->verify || t->has_fingerprint)) {
@@ -256,33 +384,34 @@ crypto_handshake(struct crypto *t, char *error)
 	if (check_peer(t, error) == -1)
 		return CRYPTO_FAILED;
 	t->accepted = true;
-	(void)snprintf(t->description, sizeof(t->description), "%s, %s",
-	    SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl));
+	(void)snprintf(t->description, sizeof(t->description), "%s, %s%s",
+	    SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl),
+	    t->verify || t->has_fingerprint ? ", verified" : "");
 	return 1;
-}
-
-static int
-clip(size_t len)
-{
-	return len > INT_MAX ? INT_MAX : (int)len;
 }
 
 ssize_t
 crypto_read(struct crypto *t, void *p, size_t len, char *error)
 {
+	size_t done = 0;
+
 	if (t->broken)
 		return 0;
 	ERR_clear_error();
-	return step_result(t, SSL_read(t->ssl, p, clip(len)), error);
+	int result = step_result(t, SSL_read_ex(t->ssl, p, len, &done), error);
+	return result > 0 ? (ssize_t)done : result;
 }
 
 ssize_t
 crypto_write(struct crypto *t, const void *p, size_t len, char *error)
 {
+	size_t done = 0;
+
 	if (t->broken)
 		return 0;
 	ERR_clear_error();
-	return step_result(t, SSL_write(t->ssl, p, clip(len)), error);
+	int result = step_result(t, SSL_write_ex(t->ssl, p, len, &done), error);
+	return result > 0 ? (ssize_t)done : result;
 }
 
 const char *
@@ -291,33 +420,13 @@ crypto_describe(const struct crypto *t)
 	return t->description;
 }
 
-bool
-crypto_verified(const struct crypto *t)
-{
-	return t->accepted && (t->verify || t->has_fingerprint);
-}
-
-bool
-crypto_resumed(const struct crypto *t)
-{
-	return SSL_session_reused(t->ssl) == 1;
-}
-
 void
 crypto_free(struct crypto *t)
 {
 	if (t == NULL)
 		return;
-	if (t->accepted && !t->broken) {
-		ERR_clear_error();
+	if (t->accepted && !t->broken)
 		(void)SSL_shutdown(t->ssl);
-	}
-	/* Only a session whose peer passed may spare the next one the test. */
-	if (t->accepted && t->session != NULL) {
-		crypto_keep_session(t->session, t->peer);
-		t->session = NULL;
-	}
-	SSL_SESSION_free(t->session);
 	SSL_free(t->ssl);
 	ERR_clear_error();
 	free(t);
@@ -330,16 +439,14 @@ crypto_hmac_md5(const void *key, size_t key_len, const void *text,
 	unsigned char md[EVP_MAX_MD_SIZE];
 	unsigned len = 0;
 
-	crypto_initialise();
+	initialise();
 	if (key_len > INT_MAX)
 		return -1;
 	/* A NULL key would mean "the one before", so give none a place. */
 	if (HMAC(EVP_md5(), key_len > 0 ? key : "", (int)key_len, text,
 		text_len, md, &len) == NULL ||
-	    len != 16) {
-		ERR_clear_error();
+	    len != 16)
 		return -1;
-	}
 	for (size_t i = 0; i < 16; i++)
 		(void)snprintf(hex + 2 * i, 3, "%02x", md[i]);
 	return 0;

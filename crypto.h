@@ -12,27 +12,25 @@
 
 #define CRYPTO_ERROR_MAX 256
 #define CRYPTO_MD5_HEX   33 /* with its NUL */
+#define CRYPTO_HASH_LEN  32 /* SHA-256 */
 
 struct crypto_policy {
 	const char *host; /* SNI and reference identity; name or literal */
 	bool verify;      /* chain to the system's CAs, and name */
 	bool has_fingerprint;
-	unsigned char fingerprint[32]; /* SHA-256 of the leaf certificate */
-	const char *cert;              /* PEM bytes of chain and key, or NULL */
+	unsigned char fingerprint[CRYPTO_HASH_LEN]; /* of the leaf */
+	const char *cert; /* PEM bytes of chain and key, or NULL */
 	size_t cert_len;
-	const char *ca; /* PEM bytes of the CAs to trust instead of the
-			   system's, or NULL */
+	const char *ca; /* PEM bytes of the CAs to trust instead, or NULL */
 	size_t ca_len;
 };
 
 struct crypto; /* one TLS session over one socket */
 
 /*
- * Start a client session on a connected non-blocking socket (borrowed).
- * TLS 1.2 or newer, no renegotiation, no configuration file, no environment.
- * The CA store and context are made once and kept for the process, and so is
- * the last session of a peer whose certificate passed: the next connection
- * to the same host under the same policy resumes it.
+ * Start a client session on a connected non-blocking socket (borrowed; of
+ * the policy nothing is kept).  TLS 1.2 or newer, no renegotiation, no
+ * configuration file, no environment.
  * Returns NULL with text in error (CRYPTO_ERROR_MAX bytes).
  */
 struct crypto *crypto_start(
@@ -51,20 +49,13 @@ int crypto_handshake(struct crypto *t, char *error);
 ssize_t crypto_read(struct crypto *t, void *p, size_t len, char *error);
 ssize_t crypto_write(struct crypto *t, const void *p, size_t len, char *error);
 
-/* "TLSv1.3, TLS_AES_256_GCM_SHA384" for logs; borrowed from t. */
+/* "TLSv1.3, TLS_AES_256_GCM_SHA384, verified" for logs; borrowed from t. */
 const char *crypto_describe(const struct crypto *t);
-bool crypto_verified(const struct crypto *t); /* chain+name or fingerprint */
 
 void crypto_free(struct crypto *t); /* sends close_notify if it can */
-
-/* True if this connection resumed the session of an earlier one. */
-bool crypto_resumed(const struct crypto *t);
 
 /* HMAC-MD5 as lower-case hex (RFC 2195).  0, or -1 (not offered: FIPS). */
 int crypto_hmac_md5(const void *key, size_t key_len, const void *text,
     size_t text_len, char hex[CRYPTO_MD5_HEX]);
-
-/* "OpenSSL 3.0.19 ..." */
-const char *crypto_version(void);
 
 #endif

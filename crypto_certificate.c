@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 
@@ -21,6 +22,17 @@
 
 #define NAMES_SHOWN_MAX 3  /* of a certificate for another name */
 #define NAME_TEXT_MAX   64 /* bytes shown of one name */
+
+void
+crypto_describe_error(char *error, const char *what)
+{
+	unsigned long code = ERR_peek_error();
+	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+
+	(void)snprintf(error, CRYPTO_ERROR_MAX, "%s: %s", what,
+	    reason != NULL ? reason : "unknown error");
+	ERR_clear_error();
+}
 
 static void
 append_name(char *names, size_t size, const ASN1_STRING *name)

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * crypto_certificate.h - within crypto*.c: what is wrong with a certificate.
+ * crypto_certificate.h - within crypto*.c: what is wrong, for a person.
  */
 #ifndef DMA_CRYPTO_CERTIFICATE_H
 #define DMA_CRYPTO_CERTIFICATE_H
@@ -9,11 +9,18 @@
 #include <openssl/x509.h>
 
 #include "crypto.h"
-#include "crypto_context.h"
+
+/* error is of CRYPTO_ERROR_MAX bytes throughout. */
 
 /*
- * Say for a person why verification refused the certificate at depth (0 the
- * peer's own) of host; code is an X509_V_ERR_.  error: CRYPTO_ERROR_MAX.
+ * "WHAT: reason", the reason being OpenSSL's own words for its oldest error,
+ * which is the cause.
+ */
+void crypto_describe_error(char *error, const char *what);
+
+/*
+ * Why verification refused the certificate at depth (0 the peer's own) of
+ * host; code is an X509_V_ERR_.
  */
 void crypto_describe_refusal(
     char *error, const char *host, int code, int depth, X509 *cert);

@@ -46,15 +46,21 @@ message_free(struct runner *r, struct message *m)
 	free(m);
 }
 
-/* Why a message could not be opened decides what becomes of its entry. */
+/*
+ * Why a message could not be opened decides what becomes of its entry.  While
+ * it stands at another next hop too it stays QUEUED: nothing else may happen
+ * to an entry that has items.
+ */
 static void
 open_failed(struct runner *r, struct entry *e)
 {
+	if (e->items > 1)
+		return;
 	if (errno == EWOULDBLOCK) {
 		entries_set_state(r, e, ENTRY_BUSY);
 		return;
 	}
-	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+	if (entries_shortage(errno)) {
 		e->next_try = time(NULL) + 60;
 		entries_set_state(r, e, ENTRY_WAITING);
 		return;
@@ -89,6 +95,8 @@ settle_notice(struct runner *r, struct message *m)
 	r->dirty = true;
 	if (notice[0] != '\0' && r->only == NULL)
 		entries_add(r, notice);
+	else if (notice[0] != '\0')
+		r->notices = true;
 	if (parked) {
 		errno = ENOENT;
 		return -1;
@@ -149,10 +157,13 @@ deliver_open(struct runner *r, struct entry *e)
 		bool gone = errno == ENOENT;
 
 		message_free(r, m);
+		if (e->items > 1)
+			return NULL;
 		e->next_try = time(NULL) + 60;
 		entries_set_state(r, e, gone ? ENTRY_GONE : ENTRY_WAITING);
 		return NULL;
 	}
+	r->busy_pause = 0;
 	find_hops(r, m);
 	log_event(LOG_QUEUE, LOG_INFO,
 	    "%s: from=<%s>, size=%llu, nrcpt=%zu (queue active)", e->id,
@@ -169,6 +180,8 @@ deliver_take(struct message *m, const struct next_hop *h, uint32_t *numbers,
 	size_t n = 0;
 
 	*more = false;
+	if (m->nunwritten > 0)
+		return 0; /* nothing new before it is: deliver_release() */
 	for (size_t i = 0; i < m->file.env.nrecipients; i++) {
 		if (m->hops[i] != h || m->pass[i] != PASS_WAITING)
 			continue;
@@ -392,10 +405,32 @@ end_pass(struct runner *r, struct message *m)
 	r->progress = true;
 }
 
+/*
+ * Recipients may wait for a hop where the message has no item: one that came
+ * to nothing while somebody else held the lock, or a result was not written.
+ */
+static bool
+enqueue_again(struct runner *r, struct message *m)
+{
+	const struct next_hop *last = NULL;
+
+	for (size_t i = 0; !r->stop && i < m->file.env.nrecipients; i++) {
+		if (m->pass[i] != PASS_WAITING || m->hops[i] == last)
+			continue;
+		hops_enqueue(m->hops[i], m->entry);
+		last = m->hops[i];
+	}
+	return last != NULL;
+}
+
 void
 deliver_release(struct runner *r, struct message *m)
 {
-	if (m->jobs == 0 && m->entry->items == 0 && m->nunwritten == 0)
+	if (m->jobs > 0 || m->entry->items > 0 || m->nunwritten > 0)
+		return;
+	if (enqueue_again(r, m))
+		r->progress = true;
+	else
 		end_pass(r, m);
 }
 

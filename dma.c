@@ -147,32 +147,37 @@ act(struct instance *in, const struct options *o)
 	return EX_OK;
 }
 
+/* What needs neither rights nor a spool. */
+static bool
+say_something(const struct options *o)
+{
+	if (o->action == ACTION_HELP)
+		print_help();
+	else if (o->action == ACTION_VERSION)
+		printf("dma %s\n", DMA_VERSION);
+	return o->action == ACTION_HELP || o->action == ACTION_VERSION ||
+	       o->action == ACTION_NOTHING;
+}
+
 int
 main(int argc, char **argv)
 {
-	struct instance in = {0};
+	struct instance in = {.spool.dirfd = -1};
 	struct options o;
-	int status;
+	int status = EX_OK;
 
 	process_enter(3, &in.env);
 	options_parse(&o, argc, argv);
-	if (o.action == ACTION_HELP) {
-		print_help();
-		return EX_OK;
+	if (!say_something(&o)) {
+		settle_rights(&in, &o);
+		load_configuration(&in, &o);
+		if (o.action != ACTION_ALIASES)
+			open_spool(&in);
+		status = act(&in, &o);
 	}
-	if (o.action == ACTION_VERSION) {
-		printf("dma %s\n", DMA_VERSION);
-		return EX_OK;
-	}
-	if (o.action == ACTION_NOTHING)
-		return EX_OK;
-	settle_rights(&in, &o);
-	load_configuration(&in, &o);
-	if (o.action != ACTION_ALIASES)
-		open_spool(&in);
-	status = act(&in, &o);
 	conf_free(in.conf);
 	spool_close(&in.spool);
 	options_free(&o);
+	process_env_free(&in.env);
 	return status;
 }

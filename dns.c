@@ -3,7 +3,7 @@
  *
  * dns.c - MX and addresses of a name (RFC 5321, 5.1): what to ask, and what
  * the answers mean together.  dns_query.c asks, dns_parse.c reads answers,
- * dns_hosts.c knows what needs no question.
+ * dns_files.c knows what needs no question.
  *
  * Runs in:   dma-smtp.
  * Trusts:    /etc/hosts and resolv.conf. Distrusts: every byte of an answer.
@@ -19,10 +19,10 @@
 #include <string.h>
 
 #include "addr.h"
-#include "dns_hosts.h"
-#include "dns_parse.h"
-#include "dns_query.h"
+#include "dns_parts.h"
 #include "util.h"
+
+/* ---- What no answer may lead to ---- */
 
 static bool
 public_in(uint32_t host_order)
@@ -50,20 +50,14 @@ public_in6(const struct in6_addr *a)
 }
 
 bool
-dns_address_public(const struct sockaddr *sa)
+dns_address_public(const struct sockaddr_storage *sa)
 {
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
+	const struct sockaddr_in *in = (const void *)sa;
+	const struct sockaddr_in6 *in6 = (const void *)sa;
 
-	if (sa->sa_family == AF_INET) {
-		memcpy(&in, sa, sizeof(in));
-		return public_in(ntohl(in.sin_addr.s_addr));
-	}
-	if (sa->sa_family == AF_INET6) {
-		memcpy(&in6, sa, sizeof(in6));
-		return public_in6(&in6.sin6_addr);
-	}
-	return false;
+	if (sa->ss_family == AF_INET)
+		return public_in(ntohl(in->sin_addr.s_addr));
+	return sa->ss_family == AF_INET6 && public_in6(&in6->sin6_addr);
 }
 
 /* ---- Questions ---- */
@@ -71,23 +65,23 @@ dns_address_public(const struct sockaddr *sa)
 struct resolver {
 	struct dns_servers servers;
 	int64_t deadline;
-	unsigned char *answer; /* DNS_ANSWER_MAX bytes */
+	unsigned char answer[DNS_ANSWER_MAX];
 };
 
-static int
-resolver_open(struct resolver *r, int64_t deadline)
+/* Who to ask, to be freed; NULL if nobody: then no default is as good. */
+static struct resolver *
+resolver_open(int64_t deadline, const char **why)
 {
-	if (dns_servers_read(&r->servers) == -1)
-		return -1;
-	r->deadline = deadline;
-	r->answer = xmalloc(DNS_ANSWER_MAX);
-	return 0;
-}
+	struct resolver *r = xcalloc(1, sizeof(*r));
 
-static void
-resolver_close(struct resolver *r)
-{
-	free(r->answer);
+	dns_servers_read(&r->servers);
+	r->deadline = deadline;
+	*why = "no usable answer from the name servers";
+	if (r->servers.count > 0)
+		return r;
+	*why = "no resolver configuration";
+	free(r);
+	return NULL;
 }
 
 static enum dns_result
@@ -124,21 +118,6 @@ ask_addresses(
 						      : DNS_NO_DATA;
 }
 
-static enum dns_result
-explain(enum dns_result result, const char **why)
-{
-	static const char *const text[] = {
-	    [DNS_OK] = "",
-	    [DNS_TEMPORARY] = "no usable answer from the name servers",
-	    [DNS_NO_NAME] = "the domain does not exist",
-	    [DNS_NO_DATA] = "the domain has no address",
-	    [DNS_NULL_MX] = "the domain takes no mail (null MX)",
-	};
-
-	*why = text[result];
-	return result;
-}
-
 /* The name to ask for: absolute without saying so.  False if it is none. */
 static bool
 question_name(const char *name, char dst[DNS_NAME_SIZE])
@@ -154,39 +133,25 @@ question_name(const char *name, char dst[DNS_NAME_SIZE])
 	return dns_usable_host(dst);
 }
 
-static enum dns_result
-no_question(const char **why)
-{
-	*why = "not a valid host name";
-	return DNS_NO_NAME;
-}
-
-static enum dns_result
-no_resolver(const char **why)
-{
-	*why = "no resolver configuration";
-	return DNS_TEMPORARY;
-}
-
 enum dns_result
 dns_address_lookup(const char *host, int64_t ms, struct dns_address_list *list,
     const char **why)
 {
-	struct resolver r;
 	char name[DNS_NAME_SIZE];
 	int64_t deadline = now_ms() + ms;
 
 	list->count = 0;
 	list->from_hosts = false;
 	if (dns_take_literal(list, host) || dns_look_in_hosts(host, list))
-		return explain(DNS_OK, why);
+		return DNS_OK;
 	if (!question_name(host, name))
-		return no_question(why);
-	if (resolver_open(&r, deadline) == -1)
-		return no_resolver(why);
-	enum dns_result result = ask_addresses(&r, name, list);
-	resolver_close(&r);
-	return explain(result, why);
+		return DNS_NO_NAME;
+	struct resolver *r = resolver_open(deadline, why);
+	if (r == NULL)
+		return DNS_TEMPORARY;
+	enum dns_result result = ask_addresses(r, name, list);
+	free(r);
+	return result;
 }
 
 /*
@@ -204,8 +169,8 @@ ask_mx(struct resolver *r, const char *domain, struct dns_mx_list *list)
 		    dns_ask(&r->servers, name, ns_t_mx, r->deadline, r->answer);
 		if (len == -1)
 			return DNS_TEMPORARY;
-		enum dns_result result = dns_parse_mx_chain(
-		    r->answer, (size_t)len, name, final, list);
+		enum dns_result result =
+		    dns_parse_mx(r->answer, (size_t)len, name, final, list);
 		if (result != DNS_NO_DATA || dns_same_name(name, final))
 			return result;
 		if (!addr_domain_valid(final))
@@ -215,48 +180,27 @@ ask_mx(struct resolver *r, const char *domain, struct dns_mx_list *list)
 	return DNS_TEMPORARY;
 }
 
-/* No MX: the domain is its own, if it has an address (RFC 5321, 5.1). */
-static enum dns_result
-implicit_mx(const char *domain, bool in_dns, int64_t deadline,
-    struct dns_mx_list *list, const char **why)
-{
-	struct dns_address_list addresses;
-	enum dns_result result;
-
-	if (in_dns)
-		result = dns_address_lookup(
-		    domain, deadline - now_ms(), &addresses, why);
-	else
-		result =
-		    explain(dns_look_in_hosts(domain, &addresses) ? DNS_OK
-								  : DNS_NO_NAME,
-			why);
-	if (result == DNS_OK)
-		dns_insert_mx(list, 0, domain);
-	return result;
-}
-
 enum dns_result
 dns_mx_lookup(
     const char *domain, int64_t ms, struct dns_mx_list *list, const char **why)
 {
-	struct resolver r;
+	struct dns_address_list in_hosts;
 	char name[DNS_NAME_SIZE];
-	int64_t deadline = now_ms() + ms;
 
 	list->count = 0;
 	if (!question_name(domain, name))
-		return no_question(why);
-	if (resolver_open(&r, deadline) == -1)
-		return no_resolver(why);
-	enum dns_result result = ask_mx(&r, name, list);
-	resolver_close(&r);
-	if (result == DNS_NO_DATA || result == DNS_NO_NAME)
-		return implicit_mx(
-		    domain, result == DNS_NO_DATA, deadline, list, why);
-	if (result == DNS_OK && list->count == 0) {
-		*why = "its MX records name no usable host";
+		return DNS_NO_NAME;
+	struct resolver *r = resolver_open(now_ms() + ms, why);
+	if (r == NULL)
+		return DNS_TEMPORARY;
+	enum dns_result result = ask_mx(r, name, list);
+	free(r);
+	if (result == DNS_OK && list->count == 0)
 		return DNS_NO_DATA;
+	if (result == DNS_NO_DATA ||
+	    (result == DNS_NO_NAME && dns_look_in_hosts(domain, &in_hosts))) {
+		dns_insert_mx(list, 0, domain);
+		return DNS_OK;
 	}
-	return explain(result, why);
+	return result;
 }

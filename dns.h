@@ -49,10 +49,9 @@ struct dns_address_list {
 
 /*
  * The MX records of a domain, a CNAME followed (at most DNS_CNAME_MAX).  A
- * domain without MX but with an address gives itself, preference 0
- * (RFC 5321, 5.1), and so does one that only /etc/hosts knows.  It is
- * DNS_NO_DATA if neither exists, or if no MX record names a usable host.
- * ms: for all queries together.  *why a constant text when not DNS_OK.
+ * domain without MX is its own, preference 0 (RFC 5321, 5.1), and so is one
+ * that only /etc/hosts knows; DNS_NO_DATA: no MX record names a usable host.
+ * ms: for all queries together.  *why a constant text if DNS_TEMPORARY.
  */
 enum dns_result dns_mx_lookup(
     const char *domain, int64_t ms, struct dns_mx_list *list, const char **why);
@@ -70,20 +69,22 @@ enum dns_result dns_address_lookup(const char *host, int64_t ms,
  * link-local, broadcast and reserved addresses, also when mapped into IPv6.
  * A configured relay, and from_hosts, may be anything.
  */
-bool dns_address_public(const struct sockaddr *sa);
+bool dns_address_public(const struct sockaddr_storage *sa);
 
 /*
- * The parsers, for tests and fuzzing: hostile bytes in, nothing else read.
- * DNS_OK of dns_parse_mx with an empty list: there are MX records, none of
- * which names a usable host.  dns_parse_address appends
- * the addresses of one family (AF_INET, AF_INET6), dns_parse_hosts those of
- * a text in the format of hosts(5).
+ * The parsers: hostile bytes in, nothing else read.  dns_parse_mx: *final is
+ * where the CNAME chain in the answer ends; DNS_OK with an empty list if of
+ * the MX records none names a usable host.  dns_parse_address appends the
+ * addresses of one family (AF_INET, AF_INET6).
+ * dns_parse_hosts: of a text in the format of hosts(5), which it cuts up;
+ * false if there are none.
  */
 enum dns_result dns_parse_mx(const unsigned char *answer, size_t len,
-    const char *domain, struct dns_mx_list *list);
+    const char *domain, char final[ADDR_DOMAIN_MAX + 1],
+    struct dns_mx_list *list);
 enum dns_result dns_parse_address(const unsigned char *answer, size_t len,
     const char *host, int family, struct dns_address_list *list);
-enum dns_result dns_parse_hosts(const char *text, size_t len, const char *host,
-    struct dns_address_list *list);
+bool dns_parse_hosts(
+    char *text, const char *host, struct dns_address_list *list);
 
 #endif

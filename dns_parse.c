@@ -9,7 +9,7 @@
  *            answer to our question says so; no record of an answer that is
  *            truncated or malformed is ever given.
  */
-#include "dns_parse.h"
+#include "dns_parts.h"
 
 #include <netinet/in.h>
 
@@ -30,6 +30,8 @@ struct answer {
 	size_t len;
 	size_t first;   /* where the answer section begins */
 	unsigned count; /* records in it */
+	size_t at;      /* the next one, and how many from there */
+	unsigned left;
 };
 
 struct record {
@@ -150,17 +152,38 @@ read_question(struct answer *a, const char *name, unsigned type)
 	return 0;
 }
 
+static void
+rewind_records(struct answer *a)
+{
+	a->at = a->first;
+	a->left = a->count;
+}
+
 /* Every record once, so that all later walks cannot fail. */
 static int
-check_records(const struct answer *a)
+check_records(struct answer *a)
 {
 	struct record r;
-	size_t at = a->first;
 
-	for (unsigned i = 0; i < a->count; i++)
-		if (read_record(a, &at, &r) == -1)
+	for (rewind_records(a); a->left > 0; a->left--)
+		if (read_record(a, &a->at, &r) == -1)
 			return -1;
+	rewind_records(a);
 	return 0;
+}
+
+/* The next record of that owner and type, if there is one. */
+static bool
+next_record(
+    struct answer *a, const char *owner, unsigned type, struct record *r)
+{
+	while (a->left > 0) {
+		a->left--;
+		if (read_record(a, &a->at, r) == 0 && r->type == type &&
+		    r->class == ns_c_in && dns_same_name(r->owner, owner))
+			return true;
+	}
+	return false;
 }
 
 static unsigned
@@ -215,43 +238,29 @@ open_answer(struct answer *a, const char *name, unsigned type)
 	return response_code(a) == ns_r_nxdomain ? DNS_NO_NAME : DNS_OK;
 }
 
-/* The alias of a name, if the answer has one: 1, 0, or -1 malformed. */
+/*
+ * Follow the CNAME chain of a name within the answer, whatever its order.
+ * -1: malformed, too long, or a loop.
+ */
 static int
-find_alias(const struct answer *a, char name[DNS_NAME_SIZE])
+follow_aliases(struct answer *a, char name[DNS_NAME_SIZE])
 {
 	struct record r;
-	size_t at = a->first;
 
-	for (unsigned i = 0; i < a->count; i++) {
-		if (read_record(a, &at, &r) == -1)
-			return -1;
-		if (r.type != ns_t_cname || r.class != ns_c_in ||
-		    !dns_same_name(r.owner, name))
-			continue;
+	for (unsigned i = 0; i <= DNS_CNAME_MAX; i++) {
+		rewind_records(a);
+		if (!next_record(a, name, ns_t_cname, &r)) {
+			rewind_records(a);
+			return 0;
+		}
 		size_t data = r.data;
 		if (read_name(a, &data, name) == -1 || data != r.data + r.len)
 			return -1;
-		return 1;
 	}
-	return 0;
+	return -1;
 }
 
-/* Follow the CNAME chain of a name within the answer, whatever its order. */
-static int
-follow_aliases(const struct answer *a, char name[DNS_NAME_SIZE])
-{
-	for (unsigned i = 0; i <= DNS_CNAME_MAX; i++) {
-		int found = find_alias(a, name);
-		if (found != 1)
-			return found;
-	}
-	return -1; /* too long, or a loop */
-}
-
-/*
- * What every parser begins with: *final becomes the name whose records
- * count.
- */
+/* What every parser begins with: *final is the name whose records count. */
 static enum dns_result
 begin(struct answer *a, const char *name, unsigned type,
     char final[DNS_NAME_SIZE])
@@ -317,69 +326,38 @@ shuffle_equals(struct dns_mx_list *list)
 	}
 }
 
-/* What the MX records of one name said. */
-struct mx_count {
-	unsigned all, null;
-};
-
-static int
-take_mx(const struct answer *a, const struct record *r,
-    struct dns_mx_list *list, struct mx_count *count)
-{
-	char host[DNS_NAME_SIZE];
-	size_t at = r->data + 2;
-
-	if (r->len < 3 || read_name(a, &at, host) == -1 ||
-	    at != r->data + r->len)
-		return -1;
-	count->all++;
-	if (host[0] == '\0')
-		count->null++;
-	else if (dns_usable_host(host))
-		dns_insert_mx(list, get16(a->msg + r->data), host);
-	return 0;
-}
-
 enum dns_result
-dns_parse_mx_chain(const unsigned char *answer, size_t len, const char *domain,
+dns_parse_mx(const unsigned char *answer, size_t len, const char *domain,
     char final[DNS_NAME_SIZE], struct dns_mx_list *list)
 {
 	struct answer a = {.msg = answer, .len = len};
-	struct mx_count count = {0, 0};
 	struct record r;
+	char host[DNS_NAME_SIZE];
+	unsigned all = 0, null = 0;
 	enum dns_result result = begin(&a, domain, ns_t_mx, final);
-	size_t at = a.first;
 
 	list->count = 0;
 	if (result != DNS_OK)
 		return result;
-	for (unsigned i = 0; i < a.count; i++) {
-		if (read_record(&a, &at, &r) == -1)
-			return DNS_TEMPORARY;
-		if (r.type != ns_t_mx || r.class != ns_c_in ||
-		    !dns_same_name(r.owner, final))
-			continue;
-		if (take_mx(&a, &r, list, &count) == -1) {
+	for (; next_record(&a, final, ns_t_mx, &r); all++) {
+		size_t at = r.data + 2;
+		if (r.len < 3 || read_name(&a, &at, host) == -1 ||
+		    at != r.data + r.len) {
 			list->count = 0;
 			return DNS_TEMPORARY;
 		}
+		if (host[0] == '\0')
+			null++;
+		else if (dns_usable_host(host))
+			dns_insert_mx(list, get16(a.msg + r.data), host);
 	}
-	if (count.all == 0)
+	if (all == 0)
 		return DNS_NO_DATA;
 	/* "." among other hosts is ignored (RFC 7505, 3). */
-	if (count.null == count.all)
+	if (null == all)
 		return DNS_NULL_MX;
 	shuffle_equals(list);
 	return DNS_OK;
-}
-
-enum dns_result
-dns_parse_mx(const unsigned char *answer, size_t len, const char *domain,
-    struct dns_mx_list *list)
-{
-	char final[DNS_NAME_SIZE];
-
-	return dns_parse_mx_chain(answer, len, domain, final, list);
 }
 
 /* ---- Addresses ---- */
@@ -388,21 +366,19 @@ void
 dns_append_address(
     struct dns_address_list *list, int family, const void *binary)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
-
 	if (list->count == DNS_ADDRESSES_MAX)
 		return;
 	struct dns_address *to = &list->addr[list->count++];
+	struct sockaddr_in *in = (void *)&to->sa;
+	struct sockaddr_in6 *in6 = (void *)&to->sa;
 	memset(to, 0, sizeof(*to));
+	to->sa.ss_family = (sa_family_t)family;
 	if (family == AF_INET) {
-		memcpy(&in.sin_addr, binary, sizeof(in.sin_addr));
-		memcpy(&to->sa, &in, sizeof(in));
-		to->len = sizeof(in);
+		memcpy(&in->sin_addr, binary, sizeof(in->sin_addr));
+		to->len = sizeof(*in);
 	} else {
-		memcpy(&in6.sin6_addr, binary, sizeof(in6.sin6_addr));
-		memcpy(&to->sa, &in6, sizeof(in6));
-		to->len = sizeof(in6);
+		memcpy(&in6->sin6_addr, binary, sizeof(in6->sin6_addr));
+		to->len = sizeof(*in6);
 	}
 }
 
@@ -413,20 +389,15 @@ dns_parse_address(const unsigned char *answer, size_t len, const char *host,
 	struct answer a = {.msg = answer, .len = len};
 	unsigned type = family == AF_INET ? ns_t_a : ns_t_aaaa;
 	size_t size = family == AF_INET ? NS_INADDRSZ : NS_IN6ADDRSZ;
-	size_t before = list->count, at;
+	size_t before = list->count;
 	char final[DNS_NAME_SIZE];
 	struct record r;
 	enum dns_result result = begin(&a, host, type, final);
 
 	if (result != DNS_OK)
 		return result;
-	at = a.first;
-	for (unsigned i = 0; i < a.count; i++) {
-		bool ok = read_record(&a, &at, &r) == 0;
-		if (ok && (r.type != type || r.class != ns_c_in ||
-			      !dns_same_name(r.owner, final)))
-			continue;
-		if (!ok || r.len != size) {
+	while (next_record(&a, final, type, &r)) {
+		if (r.len != size) {
 			list->count = before;
 			return DNS_TEMPORARY;
 		}

@@ -77,18 +77,17 @@ dotlock_take(struct dotlock *l, uid_t owner, gid_t group, int64_t deadline)
 	/* Mail readers look for our number; without one its age decides. */
 	(void)dprintf(fd, "%d\n", (int)getpid());
 	if (fstat(fd, &st) < 0 || fchmod(fd, 0644) < 0 ||
-	    fchown(fd, owner, group) < 0) { /* his quota, perhaps */
+	    fchown(fd, owner, group) < 0) /* his quota, perhaps */
 		error = errno;
-		(void)unlinkat(l->dir, l->name, 0);
-	}
 	(void)close(fd);
-	if (error != 0) {
-		errno = error;
-		return -1;
+	if (error == 0) {
+		l->dev = st.st_dev;
+		l->ino = st.st_ino;
+		return 0;
 	}
-	l->dev = st.st_dev;
-	l->ino = st.st_ino;
-	return 0;
+	(void)unlinkat(l->dir, l->name, 0);
+	errno = error;
+	return -1;
 }
 
 /* After a long stop of ours it may be another's. */

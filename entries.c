@@ -9,14 +9,16 @@
  */
 #include "runner.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util.h"
 
 #define TABLE_FIRST   1024
-#define GONE_MAX      1024 /* entries of messages that are no more */
-#define BUSY_AGAIN_MS 1000 /* before a locked message is tried again */
+#define GONE_MAX      1024  /* entries of messages that are no more */
+#define BUSY_AGAIN_MS 1000  /* before a locked message is tried again, */
+#define BUSY_MAX_MS   60000 /* doubling: its owner may have been stopped */
 #define FLUSH_BUSY_MS 50
 
 uint32_t
@@ -72,6 +74,13 @@ entries_get(struct runner *r, const char *id, bool *is_new)
 	r->entries++;
 	*is_new = true;
 	return e;
+}
+
+bool
+entries_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM ||
+	       error == EAGAIN;
 }
 
 void
@@ -135,6 +144,19 @@ entries_append_due(struct runner *r, struct entry *e)
 	r->due_last = e;
 }
 
+static int64_t
+busy_pause(struct runner *r)
+{
+	if (r->flush)
+		return FLUSH_BUSY_MS;
+	r->busy_pause *= 2; /* deliver_open() begins again */
+	if (r->busy_pause < BUSY_AGAIN_MS)
+		r->busy_pause = BUSY_AGAIN_MS;
+	if (r->busy_pause > BUSY_MAX_MS)
+		r->busy_pause = BUSY_MAX_MS;
+	return r->busy_pause;
+}
+
 void
 entries_set_state(struct runner *r, struct entry *e, enum entry_state state)
 {
@@ -149,8 +171,7 @@ entries_set_state(struct runner *r, struct entry *e, enum entry_state state)
 	    (r->next_due == 0 || e->next_try < r->next_due))
 		r->next_due = e->next_try;
 	if (state == ENTRY_BUSY && r->busy_again == 0)
-		r->busy_again =
-		    now_ms() + (r->flush ? FLUSH_BUSY_MS : BUSY_AGAIN_MS);
+		r->busy_again = now_ms() + busy_pause(r);
 }
 
 void

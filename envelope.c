@@ -36,98 +36,100 @@
  * A tab parts what may hold blanks: no address has a control character.
  */
 #define MAGIC          "dma-spool 1\n"
-#define MAGIC_LEN      (sizeof(MAGIC) - 1)
 #define LINE_MAX_BYTES 1100 /* of an envelope line; a recipient's is longest */
 #define TIME_MAX       999999999999    /* 12 digits */
 #define LENGTH_MAX     999999999999999 /* 15 digits: a petabyte */
 #define STATUS_COLUMN  2               /* of the status byte in its line */
+#define FIXED_END      (ENVELOPE_MESSAGE_OFFSET + ENVELOPE_MESSAGE_LEN)
 
-_Static_assert(MAGIC_LEN == ENVELOPE_STATE_OFFSET, "magic before the state");
+_Static_assert(sizeof(MAGIC) - 1 == ENVELOPE_STATE_OFFSET, "magic, then state");
+_Static_assert(FIXED_END <= 512, "what is overwritten lies in one sector");
 _Static_assert(RECIPIENTS_MAX <= 99999, "a recipient's number has 5 digits");
+_Static_assert((RECIPIENTS_MAX + 10) * (LINE_MAX_BYTES + 1) <= ENVELOPE_MAX,
+    "the longest envelope fits");
+
+static const char ret_letters[] = "-FH"; /* by enum envelope_ret */
 
 /* ---- What may stand in a field ---- */
 
-/* Text on one line: no control character; lowest is 0x20 or 0x21. */
-static bool
-text_valid(const char *s, int lowest, bool ascii, size_t max)
-{
-	size_t i;
-	unsigned char c;
+/* A parameter on the wire has no blank (RFC 3461, 4), other text may. */
+enum text_kind { PARAMETER, TEXT };
 
-	for (i = 0; s[i] != '\0'; i++) {
-		c = (unsigned char)s[i];
-		if (c < lowest || c == 0x7f || (ascii && c > 0x7f))
+static bool
+text_valid(const char *s, enum text_kind kind, size_t max)
+{
+	int lowest = kind == PARAMETER ? 0x21 : 0x20;
+	int highest = kind == PARAMETER ? 0x7e : 0xff;
+	size_t i;
+
+	for (i = 0; s != NULL && s[i] != '\0'; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c < lowest || c > highest || c == 0x7f)
 			return false;
 	}
 	return i <= max;
-}
-
-/* What goes on the wire as a parameter (RFC 3461, 4): no blank in it. */
-static bool
-parameter_valid(const char *s, size_t max)
-{
-	return s == NULL || text_valid(s, 0x21, true, max);
 }
 
 /*
  * An address is good if the parser gives back the same text: then whoever
  * reads the file works on what the submitter's parser saw.
  */
-static int
+static bool
 address_decode(struct addr *a, const char *text, bool null_ok)
 {
 	struct addr parsed;
 	const char *why;
 
-	if (!text_valid(text, 0x20, false, ADDR_MAX) ||
+	if (!text_valid(text, TEXT, ADDR_MAX) ||
 	    addr_parse(&parsed, text, null_ok, &why) == -1 ||
 	    strcmp(parsed.text, text) != 0)
-		return -1;
+		return false;
 	*a = parsed;
-	return 0;
-}
-
-static bool
-address_valid(const struct addr *a, bool null_ok)
-{
-	struct addr ignored;
-
-	return address_decode(&ignored, a->text, null_ok) == 0;
+	return true;
 }
 
 static bool
 status_valid(int c)
 {
-	return c == STATUS_TODO || c == STATUS_SENT || c == STATUS_FAILED ||
-	       c == STATUS_TOLD || c == STATUS_REMOVED || c == STATUS_UNCERTAIN;
+	static const char all[] = {STATUS_TODO, STATUS_SENT, STATUS_FAILED,
+	    STATUS_TOLD, STATUS_REMOVED, STATUS_UNCERTAIN};
+
+	return memchr(all, c, sizeof(all)) != NULL;
 }
 
 static bool
 recipient_valid(const struct recipient *r)
 {
-	return address_valid(&r->addr, false) && status_valid((int)r->status) &&
-	       r->notify <= 0xf && parameter_valid(r->orcpt, ORCPT_MAX) &&
-	       (r->orig == NULL || text_valid(r->orig, 0x20, false, ADDR_MAX));
+	struct addr ignored;
+
+	return address_decode(&ignored, r->addr.text, false) &&
+	       status_valid((int)r->status) && r->notify <= 0xf &&
+	       text_valid(r->orcpt, PARAMETER, ORCPT_MAX) &&
+	       text_valid(r->orig, TEXT, ADDR_MAX);
 }
 
 static bool
-id_digit(char c)
+header_valid(const struct envelope *e)
 {
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'V');
+	struct addr ignored;
+
+	return envelope_id_valid(e->id) &&
+	       address_decode(&ignored, e->sender.text, true) &&
+	       text_valid(e->envid, PARAMETER, ENVID_MAX) && e->flags <= 0xf &&
+	       e->length <= LENGTH_MAX && e->nrecipients > 0 &&
+	       e->ret <= RET_HDRS;
 }
 
 bool
 envelope_id_valid(const char *name)
 {
-	size_t n, len;
+	if (strspn(name, QUEUE_ID_DIGITS) < QUEUE_ID_LEN)
+		return false;
+	name += QUEUE_ID_LEN;
+	for (int n = 0; n < 2 && *name == 'x'; n++) {
+		size_t len = strspn(++name, "0123456789");
 
-	for (n = 0; n < QUEUE_ID_LEN; n++)
-		if (!id_digit(name[n]))
-			return false;
-	name += n;
-	for (n = 0; n < 2 && *name == 'x'; n++) {
-		name++;
-		len = strspn(name, "0123456789");
 		if (len == 0 || len > 5 || (len > 1 && *name == '0'))
 			return false;
 		name += len;
@@ -135,22 +137,14 @@ envelope_id_valid(const char *name)
 	return *name == '\0';
 }
 
-static bool
-header_valid(const struct envelope *e)
-{
-	return envelope_id_valid(e->id) && address_valid(&e->sender, true) &&
-	       parameter_valid(e->envid, ENVID_MAX) && e->flags <= 0xf &&
-	       e->length <= LENGTH_MAX && e->nrecipients > 0 &&
-	       (e->ret == RET_DEFAULT || e->ret == RET_FULL ||
-		   e->ret == RET_HDRS);
-}
-
 /* ---- Encoding ---- */
 
 static int64_t
 clamp_time(int64_t t)
 {
-	return t < 0 ? 0 : t > TIME_MAX ? TIME_MAX : t;
+	if (t < 0)
+		return 0;
+	return t > TIME_MAX ? TIME_MAX : t;
 }
 
 void
@@ -181,20 +175,13 @@ or_empty(const char *s)
 static int
 put_header(const struct envelope *e, struct buf *out)
 {
-	static const char ret_letters[] = "-FH";
 	char state[ENVELOPE_STATE_LEN + 1], message[ENVELOPE_MESSAGE_LEN + 1];
 
 	envelope_state_text(e, state);
 	envelope_message_text(e, message);
 	return buf_printf(out,
-	    MAGIC "%s%s"
-		  "id %s\n"
-		  "arrival %012" PRId64 "\n"
-		  "uid %010" PRIu32 "\n"
-		  "sender %s\n"
-		  "envid %s\n"
-		  "ret %c\n"
-		  "recipients %05zu\n",
+	    MAGIC "%s%sid %s\narrival %012" PRId64 "\nuid %010" PRIu32 "\n"
+		  "sender %s\nenvid %s\nret %c\nrecipients %05zu\n",
 	    state, message, e->id, clamp_time(e->arrival), (uint32_t)e->uid,
 	    e->sender.text, or_empty(e->envid), ret_letters[e->ret],
 	    e->nrecipients);
@@ -203,6 +190,10 @@ put_header(const struct envelope *e, struct buf *out)
 static int
 put_recipient(const struct recipient *r, size_t number, struct buf *out)
 {
+	if (!recipient_valid(r)) {
+		errno = EINVAL;
+		return -1;
+	}
 	return buf_printf(out, "R %c %05zu %x\t%s\t%s\t%s\n", (int)r->status,
 	    number, r->notify, or_empty(r->orcpt), or_empty(r->orig),
 	    r->addr.text);
@@ -211,24 +202,15 @@ put_recipient(const struct recipient *r, size_t number, struct buf *out)
 int
 envelope_encode(struct envelope *e, struct buf *out)
 {
-	size_t i, start;
+	size_t start = out->len;
 
-	if (e->nrecipients > RECIPIENTS_MAX) {
-		errno = EMSGSIZE;
+	if (e->nrecipients > RECIPIENTS_MAX || !header_valid(e)) {
+		errno = e->nrecipients > RECIPIENTS_MAX ? EMSGSIZE : EINVAL;
 		return -1;
 	}
-	if (!header_valid(e)) {
-		errno = EINVAL;
-		return -1;
-	}
-	start = out->len;
 	if (put_header(e, out) == -1)
 		return -1;
-	for (i = 0; i < e->nrecipients; i++) {
-		if (!recipient_valid(&e->recipients[i])) {
-			errno = EINVAL;
-			return -1;
-		}
+	for (size_t i = 0; i < e->nrecipients; i++) {
 		e->recipients[i].status_offset =
 		    (off_t)(out->len - start + STATUS_COLUMN);
 		if (put_recipient(&e->recipients[i], i, out) == -1)
@@ -242,322 +224,197 @@ envelope_encode(struct envelope *e, struct buf *out)
 
 /* ---- Decoding ---- */
 
+/* Step over the label and exactly `width` digits, as %0*u or %0*x writes. */
+static bool
+number(const char **p, const char *label, int width, unsigned base,
+    uint64_t *value)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t len = strlen(label);
+
+	if (strncmp(*p, label, len) != 0)
+		return false;
+	*p += len;
+	for (*value = 0; width > 0; width--, (*p)++) {
+		const char *digit = memchr(digits, **p, base);
+
+		if (digit == NULL)
+			return false;
+		*value = *value * base + (uint64_t)(digit - digits);
+	}
+	return true;
+}
+
+/*
+ * Every step's width is fixed, so nothing beyond ENVELOPE_STATE_END is looked
+ * at, though no NUL ends the text.
+ */
+int
+envelope_decode_state(struct envelope *e, const char *text, size_t len)
+{
+	uint64_t hold, warned, attempts, crashes, next;
+	const char *p = text;
+
+	errno = EBADMSG;
+	if (len < ENVELOPE_STATE_END ||
+	    !number(&p, MAGIC "hold ", 1, 10, &hold) ||
+	    !number(&p, " warned ", 1, 10, &warned) ||
+	    !number(&p, " attempts ", 10, 10, &attempts) ||
+	    !number(&p, " crashes ", 10, 10, &crashes) ||
+	    !number(&p, " next ", 12, 10, &next) || *p != '\n' || hold > 1 ||
+	    warned > 1 || attempts > UINT32_MAX || crashes > UINT32_MAX)
+		return -1;
+	e->hold = hold == 1;
+	e->warned = warned == 1;
+	e->attempts = (uint32_t)attempts;
+	e->crashes = (uint32_t)crashes;
+	e->next_try = (int64_t)next;
+	return 0;
+}
+
+static bool
+decode_message(struct envelope *e, const char *p)
+{
+	uint64_t flags;
+
+	if (!number(&p, "message flags ", 1, 16, &flags) ||
+	    !number(&p, " length ", 15, 10, &e->length) ||
+	    !number(&p, " checksum ", 16, 16, &e->checksum) || *p != '\n')
+		return false;
+	e->flags = (unsigned)flags;
+	return true;
+}
+
 /* Lines of the text, one after the other, each as a string. */
 struct reader {
 	const char *text, *p, *end;
+	bool cut; /* the text ended before a line did */
 	char line[LINE_MAX_BYTES + 1];
 };
 
-/* Returns the next line without its LF, or NULL with errno. */
-static const char *
-next_line(struct reader *r)
+/* What follows the label in the next line; NULL if it is no such line. */
+static char *
+next_line(struct reader *r, const char *label)
 {
-	size_t left, len;
+	size_t left = (size_t)(r->end - r->p), len, label_len = strlen(label);
 	const char *lf;
 
-	left = (size_t)(r->end - r->p);
 	if (left > LINE_MAX_BYTES)
 		left = LINE_MAX_BYTES;
-	lf = left > 0 ? memchr(r->p, '\n', left) : NULL;
-	if (lf == NULL) {
-		errno = left == LINE_MAX_BYTES ? EBADMSG : EAGAIN;
+	if ((lf = memchr(r->p, '\n', left)) == NULL) {
+		r->cut = left < LINE_MAX_BYTES;
 		return NULL;
 	}
 	len = (size_t)(lf - r->p);
 	memcpy(r->line, r->p, len);
 	r->line[len] = '\0';
 	r->p = lf + 1;
-	if (strlen(r->line) == len)
-		return r->line;
-	errno = EBADMSG;
-	return NULL;
-}
-
-static bool
-skip(const char **p, const char *literal)
-{
-	size_t len;
-
-	len = strlen(literal);
-	if (strncmp(*p, literal, len) != 0)
-		return false;
-	*p += len;
-	return true;
-}
-
-/* Exactly `width` digits, as printf's %0*x or %0*u writes them. */
-static bool
-number(const char **p, int width, unsigned base, uint64_t *value)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *digit;
-	uint64_t v;
-
-	for (v = 0; width > 0; width--, (*p)++) {
-		digit = **p == '\0' ? NULL : strchr(digits, **p);
-		if (digit == NULL || (unsigned)(digit - digits) >= base)
-			return false;
-		v = v * base + (unsigned)(digit - digits);
-	}
-	*value = v;
-	return true;
-}
-
-static bool
-flag(const char **p, bool *value)
-{
-	uint64_t v;
-
-	if (!number(p, 1, 2, &v))
-		return false;
-	*value = v == 1;
-	return true;
-}
-
-static bool
-number32(const char **p, uint32_t *value)
-{
-	uint64_t v;
-
-	if (!number(p, 10, 10, &v) || v > UINT32_MAX)
-		return false;
-	*value = (uint32_t)v;
-	return true;
-}
-
-static bool
-time_field(const char **p, int64_t *value)
-{
-	uint64_t v;
-
-	if (!number(p, 12, 10, &v))
-		return false;
-	*value = (int64_t)v;
-	return true;
-}
-
-static bool
-decode_state_line(struct envelope *e, const char *p)
-{
-	return skip(&p, "hold ") && flag(&p, &e->hold) &&
-	       skip(&p, " warned ") && flag(&p, &e->warned) &&
-	       skip(&p, " attempts ") && number32(&p, &e->attempts) &&
-	       skip(&p, " crashes ") && number32(&p, &e->crashes) &&
-	       skip(&p, " next ") && time_field(&p, &e->next_try) && *p == '\0';
-}
-
-static bool
-decode_message_line(struct envelope *e, const char *p)
-{
-	uint64_t flags;
-
-	if (!skip(&p, "message flags ") || !number(&p, 1, 16, &flags) ||
-	    !skip(&p, " length ") || !number(&p, 15, 10, &e->length) ||
-	    !skip(&p, " checksum ") || !number(&p, 16, 16, &e->checksum))
-		return false;
-	e->flags = (unsigned)flags;
-	return *p == '\0';
-}
-
-static bool
-decode_id_line(struct envelope *e, const char *p)
-{
-	return skip(&p, "id ") && envelope_id_valid(p) &&
-	       compat_strlcpy(e->id, p, sizeof(e->id)) < sizeof(e->id);
-}
-
-static bool
-decode_arrival_line(struct envelope *e, const char *p)
-{
-	return skip(&p, "arrival ") && time_field(&p, &e->arrival) &&
-	       *p == '\0';
-}
-
-static bool
-decode_uid_line(struct envelope *e, const char *p)
-{
-	uint32_t uid;
-
-	if (!skip(&p, "uid ") || !number32(&p, &uid) || *p != '\0')
-		return false;
-	e->uid = (uid_t)uid;
-	return true;
-}
-
-static bool
-decode_sender_line(struct envelope *e, const char *p)
-{
-	return skip(&p, "sender ") && address_decode(&e->sender, p, true) == 0;
-}
-
-static bool
-decode_envid_line(struct envelope *e, const char *p)
-{
-	if (!skip(&p, "envid ") || !parameter_valid(p, ENVID_MAX))
-		return false;
-	e->envid = *p == '\0' ? NULL : xstrdup(p);
-	return true;
-}
-
-static bool
-decode_ret_line(struct envelope *e, const char *p)
-{
-	if (!skip(&p, "ret ") || *p == '\0' || p[1] != '\0')
-		return false;
-	e->ret = *p == 'F' ? RET_FULL : *p == 'H' ? RET_HDRS : RET_DEFAULT;
-	return *p == '-' || e->ret != RET_DEFAULT;
-}
-
-static bool
-decode_recipients_line(struct envelope *e, const char *p)
-{
-	uint64_t n;
-
-	if (!skip(&p, "recipients ") || !number(&p, 5, 10, &n) || *p != '\0' ||
-	    n == 0 || n > RECIPIENTS_MAX)
-		return false;
-	e->nrecipients = (size_t)n;
-	return true;
-}
-
-/* Cut the field that a tab ends out of *p; NULL if no tab does. */
-static char *
-tab_field(char **p)
-{
-	char *field, *tab;
-
-	field = *p;
-	tab = strchr(field, '\t');
-	if (tab == NULL)
+	if (strlen(r->line) != len || strncmp(r->line, label, label_len) != 0)
 		return NULL;
-	*tab = '\0';
-	*p = tab + 1;
-	return field;
+	return r->line + label_len;
 }
 
 static bool
-decode_recipient(struct recipient *r, char *line, size_t index)
+number_line(struct reader *r, const char *label, int width, uint64_t *value)
 {
-	const char *p;
-	char *orcpt, *orig, *rest;
-	uint64_t n, notify;
+	const char *p = next_line(r, label);
 
-	p = line;
-	if (!skip(&p, "R ") || !status_valid(*p))
-		return false;
-	r->status = (enum recipient_status)p[0];
-	p++;
-	if (!skip(&p, " ") || !number(&p, 5, 10, &n) || n != index ||
-	    !skip(&p, " ") || !number(&p, 1, 16, &notify) || !skip(&p, "\t"))
-		return false;
-	r->notify = (unsigned)notify;
-	rest = line + (p - line);
-	if ((orcpt = tab_field(&rest)) == NULL ||
-	    (orig = tab_field(&rest)) == NULL ||
-	    !parameter_valid(orcpt, ORCPT_MAX) ||
-	    !text_valid(orig, 0x20, false, ADDR_MAX) ||
-	    address_decode(&r->addr, rest, false) == -1)
-		return false;
-	r->orcpt = *orcpt == '\0' ? NULL : xstrdup(orcpt);
-	r->orig = *orig == '\0' ? NULL : xstrdup(orig);
-	return true;
+	return p != NULL && number(&p, "", width, 10, value) && *p == '\0';
 }
 
-/* Returns 0, or -1 with errno; what was allocated stays in *e. */
-static int
+static char *
+dup_text(const char *s)
+{
+	return *s == '\0' ? NULL : xstrdup(s);
+}
+
+static bool
 decode_header(struct envelope *e, struct reader *r)
 {
-	static bool (*const lines[])(struct envelope *, const char *) = {
-	    decode_state_line, decode_message_line, decode_id_line,
-	    decode_arrival_line, decode_uid_line, decode_sender_line,
-	    decode_envid_line, decode_ret_line, decode_recipients_line};
-	const char *line;
-	size_t i;
+	uint64_t arrival, uid, count;
+	const char *p, *letter;
 
-	for (i = 0; i < ARRAY_LEN(lines); i++) {
-		if ((line = next_line(r)) == NULL)
-			return -1;
-		if (!lines[i](e, line)) {
-			errno = EBADMSG;
-			return -1;
-		}
-	}
-	return 0;
+	if ((p = next_line(r, "id ")) == NULL || !envelope_id_valid(p))
+		return false;
+	(void)compat_strlcpy(e->id, p, sizeof(e->id));
+	if (!number_line(r, "arrival ", 12, &arrival) ||
+	    !number_line(r, "uid ", 10, &uid) || uid > UINT32_MAX ||
+	    (p = next_line(r, "sender ")) == NULL ||
+	    !address_decode(&e->sender, p, true) ||
+	    (p = next_line(r, "envid ")) == NULL ||
+	    !text_valid(p, PARAMETER, ENVID_MAX))
+		return false;
+	e->arrival = (int64_t)arrival;
+	e->uid = (uid_t)uid;
+	e->envid = dup_text(p);
+	if ((p = next_line(r, "ret ")) == NULL || strlen(p) != 1 ||
+	    (letter = strchr(ret_letters, *p)) == NULL ||
+	    !number_line(r, "recipients ", 5, &count) || count == 0 ||
+	    count > RECIPIENTS_MAX)
+		return false;
+	e->ret = (enum envelope_ret)(letter - ret_letters);
+	e->nrecipients = (size_t)count;
+	return true;
 }
 
-static int
+static bool
+decode_recipient(struct recipient *to, size_t index, struct reader *r)
+{
+	char *rest = next_line(r, "R ");
+	const char *p = strsep(&rest, "\t");
+	const char *orcpt = strsep(&rest, "\t"), *orig = strsep(&rest, "\t");
+	uint64_t n, notify;
+
+	if (p == NULL || rest == NULL || !status_valid(*p))
+		return false;
+	to->status = (enum recipient_status) * p++;
+	if (!number(&p, " ", 5, 10, &n) || n != index ||
+	    !number(&p, " ", 1, 16, &notify) || *p != '\0' ||
+	    !text_valid(orcpt, PARAMETER, ORCPT_MAX) ||
+	    !text_valid(orig, TEXT, ADDR_MAX) ||
+	    !address_decode(&to->addr, rest, false))
+		return false;
+	to->notify = (unsigned)notify;
+	to->orcpt = dup_text(orcpt);
+	to->orig = dup_text(orig);
+	return true;
+}
+
+static bool
 decode_recipients(struct envelope *e, struct reader *r)
 {
-	const char *line;
-	size_t i;
+	const char *rest;
 
 	e->recipients = xcalloc(e->nrecipients, sizeof(*e->recipients));
-	for (i = 0; i < e->nrecipients; i++) {
+	for (size_t i = 0; i < e->nrecipients; i++) {
 		e->recipients[i].status_offset =
 		    (off_t)(r->p - r->text + STATUS_COLUMN);
-		if (next_line(r) == NULL)
-			return -1;
-		if (!decode_recipient(&e->recipients[i], r->line, i)) {
-			errno = EBADMSG;
-			return -1;
-		}
+		if (!decode_recipient(&e->recipients[i], i, r))
+			return false;
 	}
-	if ((line = next_line(r)) == NULL)
-		return -1;
-	if (strcmp(line, "end") != 0) {
-		errno = EBADMSG;
-		return -1;
-	}
+	rest = next_line(r, "end");
 	e->message_offset = (off_t)(r->p - r->text);
-	return 0;
+	return rest != NULL && *rest == '\0';
 }
 
 int
 envelope_decode(struct envelope *e, const char *text, size_t len)
 {
-	struct reader r;
-	int saved;
+	struct reader r = {.text = text, .end = text + len};
 
 	memset(e, 0, sizeof(*e));
-	if (len > ENVELOPE_MAX)
-		len = ENVELOPE_MAX;
-	if (len < MAGIC_LEN || memcmp(text, MAGIC, MAGIC_LEN) != 0) {
-		errno = EBADMSG;
-		if (len < MAGIC_LEN && memcmp(text, MAGIC, len) == 0)
-			errno = EAGAIN;
+	if (len < FIXED_END) {
+		errno = EAGAIN;
 		return -1;
 	}
-	r.text = text;
-	r.p = text + MAGIC_LEN;
-	r.end = text + len;
-	if (decode_header(e, &r) == 0 && decode_recipients(e, &r) == 0)
+	r.p = text + FIXED_END;
+	if (envelope_decode_state(e, text, len) == 0 &&
+	    decode_message(e, text + ENVELOPE_MESSAGE_OFFSET) &&
+	    decode_header(e, &r) && decode_recipients(e, &r))
 		return 0;
-	saved = errno;
 	envelope_free(e);
-	errno = saved;
+	errno = r.cut ? EAGAIN : EBADMSG;
 	return -1;
-}
-
-int
-envelope_decode_state(struct envelope *e, const char *text, size_t len)
-{
-	char line[ENVELOPE_STATE_LEN];
-	struct envelope state = {0};
-
-	errno = EBADMSG;
-	if (len < ENVELOPE_STATE_END || memcmp(text, MAGIC, MAGIC_LEN) != 0 ||
-	    text[ENVELOPE_STATE_END - 1] != '\n')
-		return -1;
-	memcpy(line, text + ENVELOPE_STATE_OFFSET, sizeof(line));
-	line[sizeof(line) - 1] = '\0';
-	if (!decode_state_line(&state, line))
-		return -1;
-	e->hold = state.hold;
-	e->warned = state.warned;
-	e->attempts = state.attempts;
-	e->crashes = state.crashes;
-	e->next_try = state.next_try;
-	return 0;
 }
 
 /* ---- The rest ---- */
@@ -565,9 +422,7 @@ envelope_decode_state(struct envelope *e, const char *text, size_t len)
 void
 envelope_free(struct envelope *e)
 {
-	size_t i;
-
-	for (i = 0; e->recipients != NULL && i < e->nrecipients; i++) {
+	for (size_t i = 0; e->recipients != NULL && i < e->nrecipients; i++) {
 		free(e->recipients[i].orcpt);
 		free(e->recipients[i].orig);
 	}
@@ -589,9 +444,9 @@ checksum_update(uint64_t sum, const void *p, size_t len)
 size_t
 envelope_count(const struct envelope *e, enum recipient_status s)
 {
-	size_t i, count;
+	size_t count = 0;
 
-	for (i = 0, count = 0; i < e->nrecipients; i++)
+	for (size_t i = 0; i < e->nrecipients; i++)
 		count += e->recipients[i].status == s;
 	return count;
 }
@@ -601,6 +456,12 @@ envelope_open(const struct envelope *e)
 {
 	return envelope_count(e, STATUS_TODO) > 0 ||
 	       envelope_count(e, STATUS_UNCERTAIN) > 0;
+}
+
+uint64_t
+envelope_message_end(const struct envelope *e)
+{
+	return (uint64_t)e->message_offset + e->length;
 }
 
 bool

@@ -39,10 +39,10 @@ enum {
 
 enum envelope_ret { RET_DEFAULT, RET_FULL, RET_HDRS };
 
-/* What is in the message, found while it streamed in. */
+/* What is in the message; LONG_LINE: one over LINE_WIRE_MAX bytes. */
 enum {
-	MESSAGE_8BIT = 1,      /* a byte over 0x7f */
-	MESSAGE_LONG_LINE = 2, /* a line over LINE_WIRE_MAX bytes */
+	MESSAGE_8BIT = 1,
+	MESSAGE_LONG_LINE = 2,
 	MESSAGE_NUL = 4,
 	MESSAGE_LONE_CR = 8
 };
@@ -58,7 +58,7 @@ struct recipient {
 
 struct envelope {
 	char id[QUEUE_ID_MAX + 1];
-	/* Fixed width, in the first 512 bytes, changed in place. */
+	/* Changed in place. */
 	bool hold;
 	uint32_t attempts;
 	uint32_t crashes; /* agents that died on it */
@@ -75,31 +75,29 @@ struct envelope {
 	uint64_t checksum; /* of the message */
 	struct recipient *recipients;
 	size_t nrecipients;
-	/* Derived. */
-	off_t message_offset; /* = the encoded envelope's length */
+	off_t message_offset; /* the encoded envelope's length */
 };
 
 /*
  * Encode onto out; sets status_offset and message_offset.  The text has the
- * same size whatever flags, length and checksum are; what was left blank is
- * filled in with envelope_message_text().
- * Times before 1970 or past the year 33000 are stored as the nearest that can
- * be.  Returns 0, or -1 with errno (EMSGSIZE; EINVAL: a field that may not
- * be, such as an address that addr_parse() would not give back as it is).
+ * same size whatever flags, length and checksum are.  Times before 1970 or
+ * past the year 33000 are stored as the nearest that can be.
+ * Returns 0, or -1 with errno (EMSGSIZE; EINVAL: a field that may not be,
+ * such as an address that addr_parse() would not give back as it is).
  */
 int envelope_encode(struct envelope *e, struct buf *out);
 
 /*
- * Decode the whole envelope from a file's first len bytes (at least up to
- * its end line), as if hostile.  Returns 0, or -1 with errno: EBADMSG it is
- * none; EAGAIN it goes on after len.  On failure *e is freed and zeroed.
+ * Decode the envelope from a file's first len bytes, as if hostile.  Returns
+ * 0, or -1 with errno, *e zeroed: EBADMSG it is none; EAGAIN it goes on after
+ * len.
  */
 int envelope_decode(struct envelope *e, const char *text, size_t len);
 
 /*
- * Decode only what stands in the first 512 bytes and changes: hold,
- * attempts, crashes, warned, next_try; len >= ENVELOPE_STATE_END.  The rest
- * of *e is left alone.  Returns 0 or -1 (EBADMSG).
+ * Decode only what changes: hold, attempts, crashes, warned, next_try, from
+ * at least ENVELOPE_STATE_END bytes.  The rest of *e is left alone.  Returns
+ * 0, or -1 (EBADMSG).
  */
 int envelope_decode_state(struct envelope *e, const char *text, size_t len);
 
@@ -119,10 +117,11 @@ void envelope_message_text(
     const struct envelope *e, char text[ENVELOPE_MESSAGE_LEN + 1]);
 
 /*
- * True if name has the form of a queue id: QUEUE_ID_LEN base-32 digits
- * (0-9, A-V); a notice's has "x" and a recipient's number after it, a
- * notice's about a notice both twice.
+ * True if name has the form of a queue id: QUEUE_ID_LEN base-32 digits; a
+ * notice's has "x" and a recipient's number after it, a notice's about a
+ * notice both twice.
  */
+#define QUEUE_ID_DIGITS "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 bool envelope_id_valid(const char *name);
 
 void envelope_free(struct envelope *e);
@@ -131,14 +130,13 @@ void envelope_free(struct envelope *e);
 #define CHECKSUM_INIT 0xcbf29ce484222325ULL
 uint64_t checksum_update(uint64_t sum, const void *p, size_t len);
 
-/* Counts over the recipients. */
 size_t envelope_count(const struct envelope *e, enum recipient_status s);
 bool envelope_open(const struct envelope *e); /* any todo or uncertain */
 
-/*
- * True if the sender wants to be told when this recipient fails (RFC 3461,
- * 4.1: by default, or NOTIFY names FAILURE).
- */
+/* Where the message ends in the file, and the journal begins. */
+uint64_t envelope_message_end(const struct envelope *e);
+
+/* True if the sender wants to be told when it fails (RFC 3461, 4.1). */
 bool recipient_wants_notice(const struct recipient *r);
 
 #endif

@@ -18,12 +18,9 @@
 #include "route.h"
 #include "util.h"
 
-#define HASH_SIZE_MIN 64 /* a power of two, as every later size */
-
-/* One place of the open-addressed hash: an index into list, plus one. */
-struct recipient_slot {
-	uint32_t index_plus_one;
-};
+/* A power of two that leaves more than half of the slots free. */
+#define SLOTS 32768
+_Static_assert(SLOTS > 2 * RECIPIENTS_MAX, "the hash needs more slots");
 
 /* One original recipient on its way through the aliases. */
 struct expansion {
@@ -47,64 +44,45 @@ static size_t
 addr_hash(const struct addr *a)
 {
 	uint64_t h = 0xcbf29ce484222325ULL; /* FNV-1a */
-	size_t i;
-	int ch;
+	const char *p;
 
-	for (i = 0; a->text[i] != '\0'; i++) {
-		ch = (unsigned char)a->text[i];
-		if (i > a->at)
-			ch = ascii_lower(ch);
-		h = (h ^ (unsigned char)ch) * 0x100000001b3ULL;
-	}
+	for (p = a->text; *p != '\0'; p++)
+		h = (h ^ (unsigned char)ascii_lower((unsigned char)*p)) *
+		    0x100000001b3ULL;
 	return (size_t)(h ^ h >> 32);
 }
 
 /* The slot that holds the address, or the free one where it belongs. */
-static struct recipient_slot *
+static uint16_t *
 set_slot(const struct recipients *r, const struct addr *a)
 {
-	size_t i = addr_hash(a) & (r->hash_size - 1);
-	uint32_t n;
+	size_t i = addr_hash(a) % SLOTS;
 
-	while ((n = r->hash[i].index_plus_one) != 0 &&
-	       !addr_equal(&r->list[n - 1].addr, a))
-		i = (i + 1) & (r->hash_size - 1);
-	return &r->hash[i];
-}
-
-/* Room for one more in list and hash, which stays half empty. */
-static void
-set_grow(struct recipients *r)
-{
-	size_t i;
-
-	if (r->count == r->size) {
-		r->size = r->size == 0 ? 8 : 2 * r->size;
-		r->list = xreallocarray(r->list, r->size, sizeof(*r->list));
-	}
-	if (2 * (r->count + 1) <= r->hash_size)
-		return;
-	free(r->hash);
-	r->hash_size = r->hash_size == 0 ? HASH_SIZE_MIN : 2 * r->hash_size;
-	r->hash = xcalloc(r->hash_size, sizeof(*r->hash));
-	for (i = 0; i < r->count; i++)
-		set_slot(r, &r->list[i].addr)->index_plus_one = (uint32_t)i + 1;
+	while (
+	    r->slots[i] != 0 && !addr_equal(&r->list[r->slots[i] - 1].addr, a))
+		i = (i + 1) % SLOTS;
+	return &r->slots[i];
 }
 
 static int
 set_add(struct expansion *x, const struct addr *a)
 {
 	struct recipients *r = x->r;
-	struct recipient_slot *slot;
 	bool changed = strcmp(a->text, x->to->text) != 0;
+	uint16_t *slot;
 
-	set_grow(r);
+	if (r->slots == NULL)
+		r->slots = xcalloc(SLOTS, sizeof(*r->slots));
 	slot = set_slot(r, a);
-	if (slot->index_plus_one != 0)
+	if (*slot != 0)
 		return 0;
 	if (r->count >= RECIPIENTS_MAX) {
 		*x->why = "there are too many recipients";
 		return -1;
+	}
+	if (r->count == r->size) {
+		r->size = r->size == 0 ? 8 : 2 * r->size;
+		r->list = xreallocarray(r->list, r->size, sizeof(*r->list));
 	}
 	r->list[r->count] = (struct recipient){
 	    .addr = *a,
@@ -113,7 +91,7 @@ set_add(struct expansion *x, const struct addr *a)
 	    .orcpt = x->orcpt != NULL ? xstrdup(x->orcpt) : NULL,
 	    .orig = changed ? xstrdup(x->to->text) : NULL,
 	};
-	slot->index_plus_one = (uint32_t)++r->count;
+	*slot = (uint16_t)++r->count;
 	return 0;
 }
 
@@ -134,7 +112,7 @@ find_alias(const struct expansion *x, const struct addr *a)
 	const struct alias *alias;
 	char name[ADDR_MAX + 1];
 
-	if (addr_local(a, name, sizeof(name)) == -1)
+	if (!addr_is_bare(a) || addr_local(a, name, sizeof(name)) == -1)
 		return NULL;
 	alias = aliases_lookup(x->aliases, name);
 	if (alias == NULL && x->depth == 0)
@@ -142,7 +120,7 @@ find_alias(const struct expansion *x, const struct addr *a)
 	return alias;
 }
 
-static int expand_bare(struct expansion *x, const struct addr *a);
+static int expand(struct expansion *x, const struct addr *a);
 
 static int
 expand_target(struct expansion *x, const char *text, const struct addr *name)
@@ -154,53 +132,47 @@ expand_target(struct expansion *x, const char *text, const struct addr *name)
 	if (addr_parse(&a, text, false, &why) == -1 ||
 	    route_localize(x->conf, &a, &why) == -1)
 		return set_add(x, name);
-	if (!addr_is_bare(&a))
-		return set_add(x, &a);
-	return expand_bare(x, &a);
+	return expand(x, &a);
 }
 
 static int
 expand_alias(
     struct expansion *x, const struct alias *alias, const struct addr *name)
 {
-	size_t i;
+	const char *target = alias->targets.data;
+	const char *end = target + alias->targets.len;
 	int rc = 0;
 
 	x->state[alias->number] = ALIAS_OPEN;
 	x->depth++;
-	for (i = 0; i < alias->ntargets && rc == 0; i++)
-		rc = expand_target(x, alias->targets[i], name);
+	for (; target < end && rc == 0; target += strlen(target) + 1)
+		rc = expand_target(x, target, name);
 	x->depth--;
 	x->state[alias->number] = ALIAS_DONE;
 	return rc;
 }
 
-static int
-expand_role(struct expansion *x)
-{
-	struct addr root = {"root", 4};
-
-	return expand_bare(x, &root);
-}
-
 /*
- * A bare name.  Recursion ends at ALIAS_DEPTH_MAX.  An alias that is open
- * means itself here: that is how "me: me, other@x" keeps the local copy, and
- * how a loop ends in a user that does not exist, not in silence.
+ * A localized address.  Recursion ends at ALIAS_DEPTH_MAX.  An alias that is
+ * open means itself here: that is how "me: me, other@x" keeps the local copy,
+ * and how a loop ends in a user that does not exist, not in silence.
  */
 static int
-expand_bare(struct expansion *x, const struct addr *a)
+expand(struct expansion *x, const struct addr *a)
 {
+	static const struct addr root = {"root", 4};
 	const struct alias *alias = find_alias(x, a);
 
+	if (alias == NULL && is_role(a->text))
+		return expand(x, &root);
 	if (alias == NULL)
-		return is_role(a->text) ? expand_role(x) : set_add(x, a);
+		return set_add(x, a);
 	if (x->state == NULL)
 		x->state = xcalloc(x->aliases->count, 1);
 	if (x->state[alias->number] == ALIAS_DONE)
 		return 0; /* all it leads to is in the set */
-	if (x->state[alias->number] == ALIAS_OPEN || alias->ntargets == 0 ||
-	    x->depth >= ALIAS_DEPTH_MAX)
+	if (x->state[alias->number] == ALIAS_OPEN ||
+	    x->depth == ALIAS_DEPTH_MAX)
 		return set_add(x, a);
 	return expand_alias(x, alias, a);
 }
@@ -219,9 +191,7 @@ expand_add(struct recipients *r, const struct conf *c, const struct aliases *a,
 	}
 	if (route_localize(c, &local, why) == -1)
 		return -1;
-	if (!addr_is_bare(&local))
-		return set_add(&x, &local);
-	rc = expand_bare(&x, &local);
+	rc = expand(&x, &local);
 	free(x.state);
 	return rc;
 }
@@ -236,6 +206,6 @@ recipients_free(struct recipients *r)
 		free(r->list[i].orig);
 	}
 	free(r->list);
-	free(r->hash);
+	free(r->slots);
 	*r = (struct recipients){0};
 }

@@ -6,12 +6,12 @@
 #ifndef DMA_EXPAND_H
 #define DMA_EXPAND_H
 
+#include <stdint.h>
+
 #include "addr.h"
 #include "aliases.h"
 #include "conf.h"
 #include "envelope.h"
-
-struct recipient_slot;
 
 /*
  * A growing set of recipients for one envelope, without duplicates (a hash
@@ -20,8 +20,7 @@ struct recipient_slot;
 struct recipients {
 	struct recipient *list;
 	size_t count, size;
-	struct recipient_slot *hash;
-	size_t hash_size;
+	uint16_t *slots; /* the hash: index into list, plus one */
 };
 
 /*
@@ -36,8 +35,7 @@ struct recipients {
  * fails at delivery and its sender is told.  It never stops the submission.
  * Postmaster and MAILER-DAEMON without an alias are root (RFC 5321, 4.5.1).
  * Of duplicates the first one's notify and orcpt count.  The null address is
- * no recipient.  The list's strings belong to r; an envelope may take
- * list and count over, and then sets both to 0 before recipients_free().
+ * no recipient.  The list and its strings belong to r.
  * Returns 0, or -1 with *why: over RECIPIENTS_MAX, or no address.
  */
 int expand_add(struct recipients *r, const struct conf *c,

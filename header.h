@@ -11,31 +11,30 @@
 
 #include "buf.h"
 
+/* Those that somebody asks for by name. */
 enum header_name {
 	HEADER_OTHER,
 	HEADER_BCC,
 	HEADER_CC,
-	HEADER_CONTENT_LENGTH,
 	HEADER_DATE,
 	HEADER_FROM,
 	HEADER_MESSAGE_ID,
 	HEADER_RECEIVED,
-	HEADER_REPLY_TO,
-	HEADER_RESENT_BCC,
-	HEADER_RESENT_CC,
-	HEADER_RESENT_DATE,
-	HEADER_RESENT_FROM,
-	HEADER_RESENT_MESSAGE_ID,
-	HEADER_RESENT_SENDER,
-	HEADER_RESENT_TO,
-	HEADER_RETURN_PATH,
-	HEADER_SENDER,
-	HEADER_TO
+	HEADER_TO,
+	HEADER_NAMES /* how many */
+};
+
+enum header_traits {
+	HEADER_RESENT = 1,     /* one of the Resent- fields */
+	HEADER_RECIPIENTS = 2, /* -t takes its addresses */
+	HEADER_DROPPED = 4,    /* does not leave the machine */
+	HEADER_QUALIFIED = 8   /* its bare addresses get a domain */
 };
 
 /* One field in a header block; offsets into it, LF line ends. */
 struct header_field {
 	enum header_name name;
+	unsigned traits;
 	size_t start; /* of the name */
 	size_t body;  /* after the colon */
 	size_t end;   /* after the field's last LF */

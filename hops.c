@@ -20,7 +20,10 @@
 #include "util.h"
 
 #define FIRST_AGENTS   2      /* then one more for each greeting */
+#define FAR_US         2000   /* an answer that more agents can wait beside */
+#define JOBS_FAR       3      /* under way, in hand, on its way */
 #define SETTLE_AT_ONCE 64     /* items of a failed hop, between two polls */
+#define FAILURES_MAX   40     /* of agents in a row, beside others that work */
 #define FAILED_MS      5000   /* before an unreachable hop is tried again */
 #define AUTH_FAILED_MS 300000 /* lock-outs are worse than late mail */
 
@@ -50,6 +53,8 @@ hops_get(struct runner *r, const char *key, const struct entry *alone)
 			return h;
 	h = xcalloc(1, sizeof(*h));
 	compat_strlcpy(h->key, full, sizeof(h->key));
+	compat_strlcpy(h->route, key, sizeof(h->route));
+	h->alone = alone != NULL;
 	h->limit = FIRST_AGENTS;
 	h->chain = *bucket;
 	*bucket = h;
@@ -85,19 +90,45 @@ hops_enqueue(struct next_hop *h, struct entry *e)
 	e->items++;
 }
 
-struct item *
-hops_take(struct next_hop *h)
+/* The place in h's queue of the next item that may be worked on. */
+static struct item **
+find_item(const struct runner *r, struct next_hop *h, struct item **before)
 {
-	struct item *item = h->first;
+	bool full = r->open_messages >= r->open_max;
+	struct item **at = &h->first;
+
+	*before = NULL;
+	while (*at != NULL && full && (*at)->entry->message == NULL) {
+		*before = *at;
+		at = &(*at)->next;
+	}
+	return at;
+}
+
+struct item *
+hops_take(const struct runner *r, struct next_hop *h)
+{
+	struct item *before, **at = find_item(r, h, &before), *item = *at;
 
 	if (item == NULL)
 		return NULL;
-	h->first = item->next;
-	if (h->first == NULL)
-		h->last = NULL;
+	*at = item->next;
+	if (h->last == item)
+		h->last = before;
 	h->waiting--;
 	item->next = NULL;
 	return item;
+}
+
+bool
+hops_have_work(const struct runner *r, const struct next_hop *h)
+{
+	const struct item *item = h->first;
+
+	if (r->open_messages >= r->open_max)
+		while (item != NULL && item->entry->message == NULL)
+			item = item->next;
+	return item != NULL;
 }
 
 /* ---- Failure ---- */
@@ -111,16 +142,38 @@ hops_fail(struct next_hop *h, const struct outcome *o, int64_t hold)
 	h->choice = 0;
 	h->resolved = false;
 	h->limit = FIRST_AGENTS;
+	h->failures = 0;
 }
 
-static bool
-has_another_choice(struct runner *r, const struct next_hop *h)
+bool
+hops_next_choice(struct runner *r, struct next_hop *h)
 {
 	struct hop probe;
 
-	if (route_hop(r->in->conf, h->key, h->choice + 1, &probe) != 0)
+	for (size_t i = h->choice + 1; i < r->in->conf->nrelays; i++) {
+		if (route_hop(r->in->conf, h->route, i, &probe) != 0)
+			continue;
+		hop_free(&probe);
+		h->choice = i;
+		h->resolved = false;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Not for ever: there are servers that greet everybody and serve nobody, and
+ * agents that overlap would see each other get through.
+ */
+bool
+hops_carry_on(struct next_hop *h, const struct agent *a, bool busy)
+{
+	if (h->greeted <= (a->greeted ? 1U : 0U) ||
+	    ++h->failures > FAILURES_MAX)
 		return false;
-	hop_free(&probe);
+	h->limit = busy ? h->limit / 2 : h->agents - 1;
+	if (h->limit == 0)
+		h->limit = 1;
 	return true;
 }
 
@@ -138,19 +191,11 @@ hops_failed(struct runner *r, struct agent *a, enum hop_failure failure,
 	}
 	if (h->failed || a->choice != h->choice)
 		return; /* told before */
-	if (h->greeted > (a->greeted ? 1U : 0U)) {
-		/* Others get through: fewer agents, and the hop goes on. */
-		h->limit = failure == HOP_BUSY ? h->limit / 2 : h->agents - 1;
-		if (h->limit == 0)
-			h->limit = 1;
+	if (hops_carry_on(h, a, failure == HOP_BUSY))
 		return;
-	}
 	log_event(LOG_SMTP, LOG_WARNING, "next hop %s: %s", h->key, o->text);
-	if (has_another_choice(r, h)) {
-		h->choice++;
-		h->resolved = false;
+	if (hops_next_choice(r, h))
 		return;
-	}
 	hops_fail(h, o, failure == HOP_AUTH ? AUTH_FAILED_MS : FAILED_MS);
 }
 
@@ -179,8 +224,9 @@ settle_failed(struct runner *r, struct next_hop *h)
 	for (int i = 0; i < SETTLE_AT_ONCE; i++) {
 		struct message *m;
 
-		if ((item = hops_take(h)) == NULL)
+		if ((item = hops_take(r, h)) == NULL)
 			return;
+		r->progress = true;
 		m = deliver_open(r, item->entry);
 		item->entry->items--;
 		free(item);
@@ -188,11 +234,48 @@ settle_failed(struct runner *r, struct next_hop *h)
 			continue;
 		settle_item(r, h, m);
 		deliver_release(r, m);
-		r->progress = true;
 	}
 }
 
+/* What its agents were to get next is settled with the others. */
+static void
+take_back_rests(struct runner *r, struct next_hop *h)
+{
+	for (struct agent *a = r->agents; a != NULL; a = a->next)
+		if (a->hop == h && a->rest != NULL) {
+			hops_put_back(h, a->rest);
+			a->rest = NULL;
+		}
+}
+
 /* ---- Work ---- */
+
+/*
+ * Down at once, up slowly: a busy machine of ours adds to what we see of a
+ * server's time, and nothing takes away from it.
+ */
+void
+hops_note_answer(struct next_hop *h, int64_t ms)
+{
+	int64_t us = ms * 1000;
+
+	if (!h->timed || us < h->answer_us)
+		h->answer_us = us;
+	else
+		h->answer_us += (us - h->answer_us) / 16;
+	h->timed = true;
+}
+
+/*
+ * A server that answers at once is kept busy by two agents that have more in
+ * hand, for the time that we wait for the disk.  More agents would only take
+ * turns with us, and have the next envelope too late for a final dot.
+ */
+static bool
+is_near(const struct next_hop *h)
+{
+	return h->timed && h->answer_us < FAR_US;
+}
 
 /* How many agents the hop's work is worth: one for every two messages. */
 static unsigned
@@ -206,8 +289,10 @@ agents_wanted(const struct runner *r, const struct next_hop *h)
 			work += a->nwork;
 	if (limit > r->in->conf->agents_per_host)
 		limit = r->in->conf->agents_per_host;
-	if (hops_is_local(h) || strchr(h->key, '#') != NULL)
+	if (hops_is_local(h) || h->alone)
 		limit = 1; /* one mailbox, one lock; one message alone */
+	if (is_near(h) && limit > FIRST_AGENTS)
+		limit = FIRST_AGENTS;
 	if (h->hop.auth && h->greeted == 0)
 		limit = 1; /* a wrong password is tried once */
 	work = (work + 1) / 2;
@@ -221,14 +306,16 @@ agents_wanted(const struct runner *r, const struct next_hop *h)
 static void
 give_jobs(struct runner *r, struct next_hop *h)
 {
-	for (unsigned depth = 0; depth < JOBS_PER_AGENT; depth++)
+	unsigned most = is_near(h) ? JOBS_PER_AGENT : JOBS_FAR;
+
+	for (unsigned depth = 0; depth < most; depth++)
 		for (struct agent *a = r->agents; a != NULL; a = a->next) {
 			if (a->hop != h || !a->ready || a->closing ||
 			    a->nwork != depth || a->ended_at != 0)
 				continue;
 			if (depth > 0 && !a->greeted)
 				continue;
-			if (h->first == NULL && a->rest == NULL)
+			if (a->rest == NULL && !hops_have_work(r, h))
 				continue;
 			if (work_give(r, a) == 0)
 				r->progress = true;
@@ -240,12 +327,15 @@ work_hop(struct runner *r, struct next_hop *h)
 {
 	if (!h->failed)
 		give_jobs(r, h);
-	while (
-	    h->first != NULL && !h->failed && h->agents < agents_wanted(r, h))
+	while (!h->failed && h->agents < agents_wanted(r, h) &&
+	       hops_have_work(r, h))
 		if (agents_start(r, h) != 0)
 			break;
-	if (h->failed) /* before, or just now: its agent cannot be had */
-		settle_failed(r, h);
+	if (!h->failed)
+		return;
+	/* Before, or just now: its agent cannot be had. */
+	take_back_rests(r, h);
+	settle_failed(r, h);
 }
 
 void
@@ -256,18 +346,51 @@ hops_work(struct runner *r)
 			work_hop(r, h);
 }
 
+static void
+free_hop(struct next_hop *h)
+{
+	struct item *item;
+
+	while ((item = h->first) != NULL) {
+		h->first = item->next;
+		free(item);
+	}
+	hop_free(&h->hop);
+	free(h);
+}
+
 void
 hops_free(struct runner *r)
 {
 	struct next_hop *h;
-	struct item *item;
 
 	while ((h = r->hops) != NULL) {
 		r->hops = h->next;
-		while ((item = hops_take(h)) != NULL)
-			free(item);
-		hop_free(&h->hop);
-		free(h);
+		free_hop(h);
 	}
 	memset(r->hop_table, 0, sizeof(r->hop_table));
+}
+
+/* A relay that refused our password is not asked again at each wake-up. */
+void
+hops_forget(struct runner *r)
+{
+	struct next_hop *h, *kept = NULL, **bucket;
+	int64_t now = now_ms();
+
+	while ((h = r->hops) != NULL) {
+		r->hops = h->next;
+		if (!h->failed || now >= h->retry_at) {
+			free_hop(h);
+			continue;
+		}
+		h->next = kept;
+		kept = h;
+	}
+	memset(r->hop_table, 0, sizeof(r->hop_table));
+	for (h = r->hops = kept; h != NULL; h = h->next) {
+		bucket = &r->hop_table[entries_hash(h->key) % HOP_BUCKETS];
+		h->chain = *bucket;
+		*bucket = h;
+	}
 }

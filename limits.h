@@ -42,7 +42,7 @@
 #define AGENTS_PER_HOST_DEFAULT 20
 #define AGENT_CRASHES_MAX       3   /* then the message travels alone */
 #define JOB_RECIPIENTS_MAX      100 /* RFC 5321, 4.5.3.1.8: one transaction */
-#define JOBS_PER_AGENT          3   /* under way, in hand, on its way */
+#define JOBS_PER_AGENT          8   /* under way or in hand, at most */
 #define JOBS_PER_CONNECTION     100
 #define RECORD_MAX              (160 * 1024) /* bytes of one job or result */
 #define CREDENTIAL_MAX          1024 /* bytes of user, and of password */

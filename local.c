@@ -32,7 +32,8 @@
 #include "process.h"
 #include "util.h"
 
-#define BLOCK (64 * 1024)
+#define BLOCK    (64 * 1024)
+#define FROM_LEN (sizeof("From ") - 1)
 
 /* The mailbox of this process, and the agent around it. */
 struct local {
@@ -44,191 +45,147 @@ struct local {
 	char record[RECORD_MAX];
 };
 
-/* Where a line may still turn out to be "From " after any number of '>'. */
-struct quoter {
-	bool undecided;
-	uint64_t marks; /* '>' held back */
-	size_t matched; /* bytes of "From " held back */
-};
-
-/* One append: written through a block, taken back as a whole. */
+/* One append, taken back as a whole if it cannot be finished. */
 struct append {
 	int fd;
-	off_t end;  /* of the mailbox before us */
-	bool blind; /* we may write it, but not read it */
-	int error;  /* the first errno; then nothing more is written */
-	char last;  /* byte put */
-	struct quoter quoter;
-	size_t len;
-	char block[BLOCK]; /* on its way to the mailbox */
-	char data[BLOCK];  /* of the message */
+	off_t end;          /* of the mailbox before us */
+	bool blind;         /* we may write it, but not read it */
+	bool line_begins;   /* nothing or only '>' of this line was put */
+	int error;          /* the first errno; then nothing more is written */
+	struct buf waiting; /* to be written */
+	char data[BLOCK];   /* of the message */
 };
-
-static const char from_word[] = "From ";
-#define FROM_LEN (sizeof(from_word) - 1)
 
 /* ---- Writing ---- */
 
 static void
 flush(struct append *a)
 {
-	if (a->error == 0 && write_full(a->fd, a->block, a->len) < 0)
+	if (a->error == 0 &&
+	    write_full(a->fd, a->waiting.data, a->waiting.len) < 0)
 		a->error = errno;
-	a->len = 0;
+	buf_reset(&a->waiting);
 }
 
 static void
 put(struct append *a, const char *data, size_t len)
 {
-	if (len > 0)
-		a->last = data[len - 1];
-	while (len > 0) {
-		size_t n = BLOCK - a->len < len ? BLOCK - a->len : len;
+	(void)buf_put(&a->waiting, data, len);
+	if (a->waiting.len >= BLOCK)
+		flush(a);
+}
 
-		memcpy(a->block + a->len, data, n);
-		a->len += n;
-		data += n;
-		len -= n;
-		if (a->len == BLOCK)
-			flush(a);
+/* A line of ours: nothing in the word can end it or divide the word. */
+static void
+put_line(
+    struct append *a, const char *before, const char *word, const char *after)
+{
+	put(a, before, strlen(before));
+	for (; *word != '\0'; word++) {
+		bool bad = (unsigned char)*word <= ' ' || *word == 0x7f;
+
+		put(a, bad ? "_" : word, 1);
 	}
-}
-
-static void
-put_text(struct append *a, const char *s)
-{
-	put(a, s, strlen(s));
-}
-
-/* Part of a line of ours: nothing in it can end the line or divide a word. */
-static void
-put_word(struct append *a, const char *s)
-{
-	for (; *s != '\0'; s++) {
-		bool bad = (unsigned char)*s <= ' ' || *s == 0x7f;
-
-		put(a, bad ? "_" : s, 1);
-	}
-}
-
-static void
-put_field(struct append *a, const char *name, const char *open,
-    const char *value, const char *close)
-{
-	put_text(a, name);
-	put_text(a, open);
-	put_word(a, value);
-	put_text(a, close);
-	put_text(a, "\n");
+	put(a, after, strlen(after));
 }
 
 static void
 put_envelope(
     struct append *a, const char *user, const char *sender, const char *orig)
 {
-	char date[64];
+	char date[64] = "";
 	time_t now = time(NULL);
-	struct tm tm;
+	struct tm tm = {0};
 
-	if (localtime_r(&now, &tm) == NULL ||
-	    strftime(date, sizeof(date), " %a %b %e %H:%M:%S %Y\n", &tm) == 0)
-		(void)compat_strlcpy(
-		    date, " Thu Jan  1 00:00:00 1970\n", sizeof(date));
-	put_text(a, from_word);
-	put_word(a, sender[0] == '\0' ? "MAILER-DAEMON" : sender);
-	put_text(a, date);
-	put_field(a, "Return-Path: ", "<", sender, ">");
+	(void)localtime_r(&now, &tm);
+	(void)strftime(date, sizeof(date), " %a %b %e %H:%M:%S %Y\n", &tm);
+	put_line(
+	    a, "From ", sender[0] == '\0' ? "MAILER-DAEMON" : sender, date);
+	put_line(a, "Return-Path: <", sender, ">\n");
 	if (orig != NULL)
-		put_field(a, "X-Original-To: ", "", orig, "");
-	put_field(a, "Delivered-To: ", "", user, "");
+		put_line(a, "X-Original-To: ", orig, "\n");
+	put_line(a, "Delivered-To: ", user, "\n");
 }
 
-/* ---- The text, with '>' before what a reader would take for a From_ ---- */
-
-static void
-put_held(struct append *a)
-{
-	for (; a->quoter.marks > 0; a->quoter.marks--)
-		put(a, ">", 1);
-	put(a, from_word, a->quoter.matched);
-	a->quoter = (struct quoter){0};
-}
-
-/* Hold back one byte of a line's beginning; false if it is decided. */
+/* True if data may be, or be part of, "From ". */
 static bool
-hold(struct append *a, char c)
+begins_from(const char *data, size_t len)
 {
-	struct quoter *q = &a->quoter;
-
-	if (c == '>' && q->matched == 0) {
-		q->marks++;
-		return true;
-	}
-	if (c == from_word[q->matched]) {
-		if (++q->matched == FROM_LEN) {
-			q->marks++;
-			put_held(a);
-		}
-		return true;
-	}
-	put_held(a);
-	return false;
+	return memcmp(data, "From ", len < FROM_LEN ? len : FROM_LEN) == 0;
 }
 
-static void
-begin_line(struct append *a)
+/*
+ * Put the message's next bytes, with '>' before what a reader would take for
+ * a From_, whatever number of '>' it has already.  Returns how many were put:
+ * unless they are the last, a few that may be part of "From " are left.
+ */
+static size_t
+put_quoted(struct append *a, const char *data, size_t len, bool last)
 {
-	a->quoter = (struct quoter){.undecided = true};
-}
+	size_t n, left;
 
-static void
-put_quoted(struct append *a, const char *data, size_t len)
-{
-	while (len > 0) {
+	for (left = len; left > 0; data += n, left -= n) {
 		const char *newline;
-		size_t n = 1;
 
-		if (!a->quoter.undecided || !hold(a, *data)) {
-			newline = memchr(data, '\n', len);
-			n = newline ? (size_t)(newline - data) + 1 : len;
+		n = 1;
+		if (a->line_begins && *data == '>') {
 			put(a, data, n);
-			if (newline != NULL)
-				begin_line(a);
+			continue;
 		}
-		data += n;
-		len -= n;
+		newline = memchr(data, '\n', left);
+		n = newline != NULL ? (size_t)(newline - data) + 1 : left;
+		if (a->line_begins && begins_from(data, n)) {
+			if (n < FROM_LEN && !last)
+				break;
+			if (n >= FROM_LEN)
+				put(a, ">", 1);
+		}
+		put(a, data, n);
+		a->line_begins = newline != NULL;
 	}
+	return len - left;
 }
 
 /* The job's message; returns 0 or the errno of reading it. */
 static int
 put_message(struct append *a, const struct job *j)
 {
-	uint64_t done = 0;
+	uint64_t left = j->length, offset = j->offset;
+	char end = '\n';
 
-	begin_line(a);
-	while (done < j->length && a->error == 0) {
-		uint64_t left = j->length - done;
-		size_t want = left < BLOCK ? (size_t)left : BLOCK;
-		ssize_t n =
-		    pread_full(j->fd, a->data, want, (off_t)(j->offset + done));
+	a->line_begins = true;
+	while (left > 0 && a->error == 0) {
+		size_t n = left < BLOCK ? (size_t)left : BLOCK;
+		ssize_t got = pread_full(j->fd, a->data, n, (off_t)offset);
 
-		if (n < 0)
+		if (got < 0)
 			return errno;
-		if ((size_t)n < want)
+		if ((size_t)got < n)
 			return EIO; /* shorter than it was */
-		put_quoted(a, a->data, want);
-		done += want;
+		n = put_quoted(a, a->data, n, n == left);
+		end = a->data[n - 1];
+		left -= n;
+		offset += n;
 	}
-	put_held(a);
-	if (a->last != '\n')
-		put_text(a, "\n");
-	put_text(a, "\n"); /* mbox: an empty line after each message */
+	if (end != '\n')
+		put(a, "\n", 1);
+	put(a, "\n", 1); /* mbox: an empty line after each message */
 	flush(a);
 	return 0;
 }
 
 /* ---- Locks ---- */
+
+static const char locked[] = "the mailbox is locked by another program";
+
+/* All that goes wrong here is tried again.  Returns -1. */
+static int
+defer(struct outcome *o, const char *dsn, const char *what, int error)
+{
+	outcome_set(o, OUTCOME_DEFER, dsn, "%s%s%s", what,
+	    error != 0 ? ": " : "", error != 0 ? strerror(error) : "");
+	return -1;
+}
 
 /*
  * Try both kinds, since readers use one or the other; a file system without
@@ -248,16 +205,6 @@ try_lock(int fd)
 	whole.l_type = F_UNLCK;
 	(void)fcntl(fd, F_SETLK, &whole);
 	return false;
-}
-
-/* Ours to make, or to keep young where dma-become has made it for us. */
-static int
-take_dotlock(const struct local *l, struct dotlock *lock, int64_t deadline)
-{
-	if (l->own_lock)
-		return dotlock_take(lock, (uid_t)-1, (gid_t)-1, deadline);
-	(void)utimensat(AT_FDCWD, l->lock, NULL, AT_SYMLINK_NOFOLLOW);
-	return 0;
 }
 
 /* ---- The mailbox ---- */
@@ -285,14 +232,13 @@ open_mailbox(const struct local *l, bool *blind)
 {
 	const int flags =
 	    O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd = open(l->path, O_RDWR | O_CLOEXEC | flags);
+	int fd = open(l->path, O_RDWR | flags);
 
 	*blind = fd < 0 && errno == EACCES;
 	if (*blind)
-		return open(l->path, O_WRONLY | O_CLOEXEC | flags);
+		return open(l->path, O_WRONLY | flags);
 	if (fd < 0 && errno == ENOENT && l->own_lock) {
-		fd = open(l->path,
-		    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | flags, 0600);
+		fd = open(l->path, O_RDWR | O_CREAT | O_EXCL | flags, 0600);
 		if (fd >= 0)
 			sync_directory(l->path);
 	}
@@ -309,19 +255,7 @@ still_there(const char *path, const struct stat *st)
 	       named.st_ino == st->st_ino;
 }
 
-/* In the mail directory it is known what a mailbox should be. */
-static void
-set_open_failure(const struct local *l, struct outcome *o, int error)
-{
-	bool known = error == EACCES && !l->own_lock;
-
-	outcome_set(o, OUTCOME_DEFER, "4.2.0", "cannot open the mailbox: %s%s",
-	    strerror(error), known ? " (chmod 660, chgrp " DMA_GROUP ")" : "");
-}
-
-/*
- * Open and lock.  Returns 0, or -1 with the outcome set and nothing open.
- */
+/* Open and lock.  Returns 0, or -1 with the outcome set and nothing open. */
 static int
 lock_mailbox(const struct local *l, struct append *a, int64_t deadline,
     struct outcome *o)
@@ -331,15 +265,19 @@ lock_mailbox(const struct local *l, struct append *a, int64_t deadline,
 
 	do {
 		if ((a->fd = open_mailbox(l, &a->blind)) < 0) {
-			set_open_failure(l, o, errno);
+			/* Where the rules are known, say the cure as well. */
+			bool known = errno == EACCES && !l->own_lock;
+
+			outcome_set(o, OUTCOME_DEFER, "4.2.0",
+			    "cannot open the mailbox: %s%s", strerror(errno),
+			    known ? " (chmod 660, chgrp " DMA_GROUP ")" : "");
 			return -1;
 		}
 		if (fstat(a->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 		    st.st_nlink != 1) {
 			(void)close(a->fd);
-			outcome_set(o, OUTCOME_DEFER, "4.2.0",
-			    "the mailbox is not a file with one name");
-			return -1;
+			return defer(o, "4.2.0",
+			    "the mailbox is not a file with one name", 0);
 		}
 		if (try_lock(a->fd) && still_there(l->path, &st) &&
 		    fstat(a->fd, &st) == 0) {
@@ -348,9 +286,7 @@ lock_mailbox(const struct local *l, struct append *a, int64_t deadline,
 		}
 		(void)close(a->fd);
 	} while (dotlock_pause(deadline, &ms) == 0);
-	outcome_set(o, OUTCOME_DEFER, "4.2.0",
-	    "the mailbox is locked by another program");
-	return -1;
+	return defer(o, "4.2.0", locked, 0);
 }
 
 /*
@@ -370,9 +306,9 @@ heal_end(struct append *a)
 	else if (pread_full(a->fd, tail + 2 - n, n, a->end - (off_t)n) < 0)
 		a->error = errno;
 	if (tail[1] != '\n')
-		put_text(a, "\n\n");
+		put(a, "\n\n", 2);
 	else if (tail[0] != '\n')
-		put_text(a, "\n");
+		put(a, "\n", 1);
 }
 
 /* ---- One job ---- */
@@ -380,11 +316,10 @@ heal_end(struct append *a)
 static void
 set_write_failure(struct outcome *o, int error)
 {
-	bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-
-	outcome_set(o, OUTCOME_DEFER, full ? "4.2.2" : "4.3.0",
-	    full ? "the mailbox is full: %s" : "cannot write the mailbox: %s",
-	    strerror(error));
+	if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+		defer(o, "4.2.2", "the mailbox is full", error);
+	else
+		defer(o, "4.3.0", "cannot write the mailbox", error);
 }
 
 /* With the mailbox locked: append, or leave it as it was. */
@@ -399,47 +334,55 @@ append_message(const struct local *l, struct append *a, const struct job *j,
 	unread = put_message(a, j);
 	if (a->error == 0 && unread == 0 && fsync(a->fd) < 0)
 		a->error = errno;
-	if (a->error == 0 && unread == 0) {
+	if (a->error != 0)
+		set_write_failure(o, a->error);
+	else if (unread != 0)
+		defer(o, "4.3.0", "cannot read the message", unread);
+	else {
 		outcome_set(o, OUTCOME_SENT, "2.0.0", "delivered to mailbox");
 		return;
 	}
-	if (a->error != 0)
-		set_write_failure(o, a->error);
-	else
-		outcome_set(o, OUTCOME_DEFER, "4.3.0",
-		    "cannot read the message: %s", strerror(unread));
 	if (ftruncate(a->fd, a->end) < 0 || fsync(a->fd) < 0)
-		outcome_set(o, OUTCOME_DEFER, "4.3.0",
+		defer(o, "4.3.0",
 		    "part of the message stays in the mailbox, which cannot "
-		    "be taken back: %s",
-		    strerror(errno));
+		    "be taken back",
+		    errno);
 }
 
 static void
+deliver_locked(const struct local *l, const struct job *j, int64_t deadline,
+    struct outcome *o)
+{
+	struct append *a = xcalloc(1, sizeof(*a));
+
+	if (lock_mailbox(l, a, deadline, o) == 0) {
+		append_message(l, a, j, o);
+		(void)close(a->fd); /* with it both locks */
+	}
+	buf_free(&a->waiting);
+	free(a);
+}
+
+/* Under a dotlock: ours to make, or dma-become's, to be kept young. */
+static void
 deliver(const struct local *l, const struct job *j, struct outcome *o)
 {
-	int64_t deadline = now_ms() + l->wait_ms;
+	const int64_t deadline = now_ms() + l->wait_ms;
 	struct dotlock lock = {.dir = AT_FDCWD, .name = l->lock};
-	struct append *a = xcalloc(1, sizeof(*a));
 	struct stat st;
 
 	if (j->fd < 0 || fstat(j->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		outcome_set(o, OUTCOME_DEFER, "4.3.0",
-		    "the job came without its message");
-	} else if (take_dotlock(l, &lock, deadline) < 0) {
-		outcome_set(o, OUTCOME_DEFER, "4.2.0",
-		    errno == EAGAIN ? "the mailbox is locked by another program"
-				    : "cannot lock the mailbox: %s",
-		    strerror(errno));
-	} else {
-		if (lock_mailbox(l, a, deadline, o) == 0) {
-			append_message(l, a, j, o);
-			(void)close(a->fd); /* with it both locks */
-		}
-		if (l->own_lock)
-			dotlock_drop(&lock);
-	}
-	free(a);
+		defer(o, "4.3.0", "the job came without its message", 0);
+	} else if (!l->own_lock) {
+		(void)utimensat(AT_FDCWD, l->lock, NULL, AT_SYMLINK_NOFOLLOW);
+		deliver_locked(l, j, deadline, o);
+	} else if (dotlock_take(&lock, (uid_t)-1, (gid_t)-1, deadline) == 0) {
+		deliver_locked(l, j, deadline, o);
+		dotlock_drop(&lock);
+	} else if (errno == EAGAIN)
+		defer(o, "4.2.0", locked, 0);
+	else
+		defer(o, "4.2.0", "cannot lock the mailbox", errno);
 }
 
 /* ---- The runner ---- */
@@ -464,8 +407,7 @@ do_job(struct local *l, const struct job *j)
 	(void)compat_strlcpy(o.relay, "local", sizeof(o.relay));
 	send_record(
 	    l, job_put_result(&l->out, j->number, j->recipients[0].number, &o));
-	outcome_set(&other, OUTCOME_DEFER, "4.3.0",
-	    "a mailbox takes one recipient at a time");
+	defer(&other, "4.3.0", "a mailbox takes one recipient at a time", 0);
 	for (size_t i = 1; i < j->nrecipients; i++)
 		send_record(l, job_put_result(&l->out, j->number,
 				   j->recipients[i].number, &other));
@@ -517,11 +459,10 @@ static void
 do_jobs(struct local *l)
 {
 	struct job j;
-	sigset_t polite, none;
+	sigset_t polite;
 	size_t n;
 	int fd;
 
-	(void)sigemptyset(&none);
 	(void)sigemptyset(&polite);
 	(void)sigaddset(&polite, SIGHUP);
 	(void)sigaddset(&polite, SIGINT);
@@ -532,7 +473,7 @@ do_jobs(struct local *l)
 		j.fd = fd;
 		(void)sigprocmask(SIG_BLOCK, &polite, NULL);
 		do_job(l, &j);
-		(void)sigprocmask(SIG_SETMASK, &none, NULL);
+		(void)sigprocmask(SIG_UNBLOCK, &polite, NULL);
 		job_free(&j);
 	}
 }
@@ -542,13 +483,13 @@ static int
 prepare_socket(void)
 {
 	const struct timeval idle = {MBOX_IDLE_MS / 1000, 0};
+	const socklen_t len = sizeof(idle);
 	int flags = fcntl(JOB_FD, F_GETFL);
 
 	if (flags < 0 || fcntl(JOB_FD, F_SETFL, flags & ~O_NONBLOCK) < 0 ||
-	    setsockopt(JOB_FD, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof(idle)) <
-		0)
+	    setsockopt(JOB_FD, SOL_SOCKET, SO_RCVTIMEO, &idle, len) < 0)
 		return -1;
-	return setsockopt(JOB_FD, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof(idle));
+	return setsockopt(JOB_FD, SOL_SOCKET, SO_SNDTIMEO, &idle, len);
 }
 
 int
@@ -571,5 +512,9 @@ main(int argc, char **argv)
 	send_record(l, job_put_signal(&l->out, RECORD_READY));
 	take_hop(l);
 	do_jobs(l);
+	buf_free(&l->out);
+	free(l->lock);
+	free(l->path);
+	free(l);
 	return EX_OK;
 }

@@ -77,98 +77,66 @@ open_file(const char *path, bool create)
 int
 log_open(enum log_target target, const char *path, int create, const char *tag)
 {
-	int fd, failed;
+	int fd = STDERR_FILENO;
 
 	set_tag(tag);
 	if (state.target == LOG_TO_FILE)
 		(void)close(state.fd);
 	state.target = LOG_TO_SYSLOG;
-	fd = STDERR_FILENO;
-	if (target == LOG_TO_FILE && (fd = open_file(path, create)) == -1) {
-		failed = errno;
-		openlog("dma", LOG_PID | LOG_NDELAY, LOG_MAIL);
-		errno = failed;
+	if (target == LOG_TO_FILE && (fd = open_file(path, create)) == -1)
 		return -1;
-	}
 	state.fd = fd;
 	state.target = target;
 	return 0;
-}
-
-static const char *
-role_name(enum log_ident ident)
-{
-	switch (ident) {
-	case LOG_SUBMIT:
-		return "submit";
-	case LOG_QUEUE:
-		return "queue";
-	case LOG_SMTP:
-		return "smtp";
-	case LOG_LOCAL:
-		return "local";
-	case LOG_BOUNCE:
-		return "bounce";
-	}
-	return "queue";
-}
-
-/* The header that a syslog daemon would put before the line. */
-static void
-classic_header(char *dst, size_t size)
-{
-	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May",
-	    "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	char host[LOG_HOST_MAX + 1];
-	struct tm tm;
-	time_t now;
-
-	now = time(NULL);
-	if (localtime_r(&now, &tm) == NULL)
-		(void)gmtime_r(&now, &tm);
-	if (gethostname(host, sizeof(host) - 1) == -1)
-		(void)compat_strlcpy(host, "localhost", sizeof(host));
-	host[sizeof(host) - 1] = '\0';
-	(void)snprintf(dst, size,
-	    "%s %2d %02d:%02d:%02d %s %s[%ld]: ", months[tm.tm_mon], tm.tm_mday,
-	    tm.tm_hour, tm.tm_min, tm.tm_sec, host, state.ident,
-	    (long)getpid());
 }
 
 /* One write(2): several processes append to the same file. */
 static void
 write_line(const char *text)
 {
-	char line[LOG_LINE_MAX + 256];
-	size_t len;
+	char line[LOG_LINE_MAX + 256], host[LOG_HOST_MAX + 1], when[32];
+	time_t now = time(NULL);
+	struct tm tm;
+	int len;
 
-	classic_header(line, sizeof(line) - LOG_LINE_MAX - 2);
-	len = strlen(line);
-	len += compat_strlcpy(line + len, text, LOG_LINE_MAX);
-	(void)printable(line, sizeof(line), line, len);
-	line[len++] = '\n';
-	(void)write_full(state.fd, line, len);
+	/* What a syslog daemon would put before it, in English (no locale). */
+	if (localtime_r(&now, &tm) == NULL)
+		(void)gmtime_r(&now, &tm);
+	(void)strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
+	if (gethostname(host, sizeof(host)) == -1)
+		(void)compat_strlcpy(host, "localhost", sizeof(host));
+	host[sizeof(host) - 1] = '\0';
+	len = snprintf(line, sizeof(line), "%s %s %s[%ld]: %s", when, host,
+	    state.ident, (long)getpid(), text);
+	(void)printable(line, sizeof(line), line, (size_t)len);
+	line[len] = '\n';
+	(void)write_full(state.fd, line, (size_t)len + 1);
 }
 
 void
 log_event(enum log_ident ident, int priority, const char *fmt, ...)
 {
+	static const char *const roles[] = {[LOG_SUBMIT] = "submit",
+	    [LOG_QUEUE] = "queue",
+	    [LOG_SMTP] = "smtp",
+	    [LOG_LOCAL] = "local",
+	    [LOG_BOUNCE] = "bounce"};
 	char text[LOG_LINE_MAX];
 	va_list ap;
-	int saved;
+	int saved = errno;
 
-	saved = errno;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	(void)printable(text, sizeof(text), text, strlen(text));
-	(void)snprintf(state.ident, sizeof(state.ident), "%s/%s", state.tag,
-	    role_name(ident));
+	(void)snprintf(
+	    state.ident, sizeof(state.ident), "%s/%s", state.tag, roles[ident]);
 	if (state.target == LOG_TO_SYSLOG) {
+		(void)printable(text, sizeof(text), text, strlen(text));
 		/* Only the ident changes: an open connection stays. */
 		openlog(state.ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
 		syslog(priority, "%s", text);
-	} else
+	} else {
 		write_line(text);
+	}
 	errno = saved;
 }

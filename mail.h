@@ -29,6 +29,7 @@ struct mail_source {
 	size_t piece_len, piece_pos;
 	bool dot_seen;
 	/* Private to mail.c. */
+	size_t piece_size;
 	bool at_end;
 	int64_t taken;
 };
@@ -41,8 +42,7 @@ struct mail_header {
 /* What has to be known to repair a header. */
 struct mail_facts {
 	const struct conf *conf;
-	const struct addr *sender; /* reverse-path, maybe null; or NULL:
-				      the submitter's own address */
+	const struct addr *sender; /* reverse-path: null, or with a domain */
 	const char *full_name;     /* -F or the account's, or NULL */
 	const char *login;         /* of the submitter, "uid=N" if none */
 	uid_t uid;

@@ -19,39 +19,6 @@
 
 #define LINE_FOLD 78 /* RFC 5322, 2.1.1: what a line should not exceed */
 
-static bool
-is_resent(enum header_name name)
-{
-	switch (name) {
-	case HEADER_RESENT_BCC:
-	case HEADER_RESENT_CC:
-	case HEADER_RESENT_DATE:
-	case HEADER_RESENT_FROM:
-	case HEADER_RESENT_MESSAGE_ID:
-	case HEADER_RESENT_SENDER:
-	case HEADER_RESENT_TO:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool
-names_recipients(enum header_name name)
-{
-	switch (name) {
-	case HEADER_BCC:
-	case HEADER_CC:
-	case HEADER_TO:
-	case HEADER_RESENT_BCC:
-	case HEADER_RESENT_CC:
-	case HEADER_RESENT_TO:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* Hands addresses on to a caller that does not care where they stood. */
 struct relay {
 	int (*each)(void *arg, const struct addr *a);
@@ -74,70 +41,34 @@ mail_header_recipients(const struct mail_header *h,
     size_t why_size)
 {
 	struct relay relay = {.each = each, .arg = arg};
-	struct header_field *fields;
-	const char *block, *problem;
-	bool resent;
+	struct header_field *fields, *f;
+	const char *block = buf_str(&h->text), *problem;
+	unsigned resent = 0;
 	size_t count, i;
-	int result;
+	int result = 0;
 
-	block = buf_str(&h->text);
 	count = header_scan(block, h->text.len, &fields);
-	resent = false;
 	for (i = 0; i < count; i++)
-		resent = resent || is_resent(fields[i].name);
-	result = 0;
+		resent |= fields[i].traits & HEADER_RESENT;
 	for (i = 0; i < count && result == 0; i++) {
-		if (!names_recipients(fields[i].name) ||
-		    is_resent(fields[i].name) != resent)
+		f = &fields[i];
+		if (!(f->traits & HEADER_RECIPIENTS) ||
+		    (f->traits & HEADER_RESENT) != resent)
 			continue;
-		result = addr_parse_list(block + fields[i].body,
-		    fields[i].end - fields[i].body, relay_addr, &relay,
-		    &problem);
+		result = addr_parse_list(block + f->body, f->end - f->body,
+		    relay_addr, &relay, &problem);
 		if (result == -1 && problem == NULL)
 			why[0] = '\0';
 		else if (result == -1)
-			snprintf(why, why_size, "an address in %.*s %s",
-			    (int)(fields[i].body - fields[i].start),
-			    block + fields[i].start, problem);
+			(void)snprintf(why, why_size, "an address in %.*s %s",
+			    (int)(f->body - f->start), block + f->start,
+			    problem);
 	}
 	free(fields);
 	return result;
 }
 
 /* ---- The header as it is stored ---- */
-
-static bool
-is_dropped(enum header_name name)
-{
-	switch (name) {
-	case HEADER_BCC:
-	case HEADER_RESENT_BCC:
-	case HEADER_CONTENT_LENGTH:
-	case HEADER_RETURN_PATH:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool
-is_qualified(enum header_name name)
-{
-	switch (name) {
-	case HEADER_CC:
-	case HEADER_FROM:
-	case HEADER_REPLY_TO:
-	case HEADER_RESENT_CC:
-	case HEADER_RESENT_FROM:
-	case HEADER_RESENT_SENDER:
-	case HEADER_RESENT_TO:
-	case HEADER_SENDER:
-	case HEADER_TO:
-		return true;
-	default:
-		return false;
-	}
-}
 
 /* A login name as a comment can hold it. */
 static const char *
@@ -168,74 +99,53 @@ put_received(struct buf *out, const struct mail_facts *f)
 /* The fields as they came; present[] gets which of them there were. */
 static int
 put_fields(struct buf *out, const struct mail_header *h, const char *domain,
-    bool present[HEADER_TO + 1])
+    bool present[HEADER_NAMES])
 {
-	struct header_field *fields;
-	const char *block;
+	struct header_field *fields, *f;
+	const char *block = buf_str(&h->text);
 	size_t count, i;
-	int result;
+	int result = 0;
 
-	block = buf_str(&h->text);
 	count = header_scan(block, h->text.len, &fields);
-	result = 0;
 	for (i = 0; i < count && result == 0; i++) {
-		present[fields[i].name] = true;
-		if (is_dropped(fields[i].name))
+		f = &fields[i];
+		present[f->name] = true;
+		if (f->traits & HEADER_DROPPED)
 			continue;
-		if (is_qualified(fields[i].name))
-			result = header_put_qualified(
-			    out, block, &fields[i], domain);
+		if (f->traits & HEADER_QUALIFIED)
+			result = header_put_qualified(out, block, f, domain);
 		else
-			result = buf_put(out, block + fields[i].start,
-			    fields[i].end - fields[i].start);
+			result =
+			    buf_put(out, block + f->start, f->end - f->start);
 	}
 	free(fields);
 	return result;
 }
 
-/* The author's address: the reverse-path, or what stands in for it. */
-static void
-author_address(struct addr *a, const struct mail_facts *f)
-{
-	const char *domain, *why;
-	char uid[USERNAME_MAX];
-
-	domain = f->conf->mailname;
-	if (f->sender != NULL && !addr_is_null(f->sender)) {
-		*a = *f->sender;
-		(void)addr_qualify(a, domain, &why);
-		return;
-	}
-	if (addr_make(a, f->sender == NULL ? f->login : "MAILER-DAEMON", domain,
-		&why) == 0)
-		return;
-	/* A login name that is no local part, or a very long MAILNAME. */
-	snprintf(uid, sizeof(uid), "uid=%lu", (unsigned long)f->uid);
-	if (addr_make(a, uid, domain, &why) == -1)
-		(void)addr_make(a, uid, NULL, &why);
-}
-
 static int
 put_from(struct buf *out, const struct mail_facts *f)
 {
-	struct addr author;
+	char author[sizeof("MAILER-DAEMON@") + ADDR_MAX];
 	size_t start = out->len;
 	const char *fold;
 
-	author_address(&author, f);
+	if (addr_is_null(f->sender))
+		(void)snprintf(author, sizeof(author), "MAILER-DAEMON@%s",
+		    f->conf->mailname);
+	else
+		(void)compat_strlcpy(author, f->sender->text, sizeof(author));
 	if (f->full_name == NULL || f->full_name[0] == '\0')
-		return buf_printf(out, "From: %s\n", author.text);
+		return buf_printf(out, "From: %s\n", author);
 	if (buf_puts(out, "From: ") == -1 ||
 	    header_put_phrase(out, f->full_name) == -1)
 		return -1;
-	fold =
-	    out->len - start + strlen(author.text) + 3 > LINE_FOLD ? "\n" : "";
-	return buf_printf(out, "%s <%s>\n", fold, author.text);
+	fold = out->len - start + strlen(author) + 3 > LINE_FOLD ? "\n" : "";
+	return buf_printf(out, "%s <%s>\n", fold, author);
 }
 
 static int
 put_missing(struct buf *out, const struct mail_facts *f,
-    const bool present[HEADER_TO + 1])
+    const bool present[HEADER_NAMES])
 {
 	char date[RFC5322_DATE_LEN];
 
@@ -250,18 +160,16 @@ put_missing(struct buf *out, const struct mail_facts *f,
 		return -1;
 	if (!present[HEADER_FROM] && put_from(out, f) == -1)
 		return -1;
-	if (!present[HEADER_TO] && !present[HEADER_CC] &&
-	    !present[HEADER_BCC] &&
-	    buf_puts(out, "To: undisclosed-recipients:;\n") == -1)
-		return -1;
-	return 0;
+	if (present[HEADER_TO] || present[HEADER_CC] || present[HEADER_BCC])
+		return 0;
+	return buf_puts(out, "To: undisclosed-recipients:;\n");
 }
 
 int
 mail_repair_header(const struct mail_header *h, const struct mail_facts *facts,
     struct buf *out)
 {
-	bool present[HEADER_TO + 1] = {false};
+	bool present[HEADER_NAMES] = {false};
 
 	if (put_received(out, facts) == -1 ||
 	    put_fields(out, h, facts->conf->mailname, present) == -1 ||

@@ -11,25 +11,17 @@
  */
 #include "net.h"
 
-#include <sys/un.h>
-
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "limits.h"
 #include "util.h"
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0
-#endif
 
 /* Words for n->error, then -1 with that errno. */
 static int
@@ -56,31 +48,37 @@ fail_socket(struct net *n, int error)
 	return fail(n, ECONNRESET, text);
 }
 
-/*
- * Wait for events until the deadline.  In slices, because poll(2) counts on a
- * clock that stands still while a laptop sleeps and ours does not.
- */
-static int
-wait_for(struct net *n, short events, short *revents)
+/* In slices, because poll(2)'s clock stands still while a laptop sleeps. */
+int
+net_wait(int fd, short events, int64_t deadline)
 {
-	struct pollfd p = {.fd = n->fd, .events = events};
+	struct pollfd p = {.fd = fd, .events = events};
 
 	for (;;) {
-		int64_t left = n->deadline - now_ms();
+		int64_t left = deadline - now_ms();
 		if (left < 0)
 			left = 0;
 		if (left > RUN_POLL_MAX_MS)
 			left = RUN_POLL_MAX_MS;
 		int ready = poll(&p, 1, (int)left);
-		if (ready > 0) {
-			*revents = p.revents;
+		if (ready > 0)
 			return 0;
-		}
 		if (ready == -1 && errno != EINTR && errno != EAGAIN)
-			return fail_socket(n, errno);
-		if (now_ms() >= n->deadline)
-			return fail(n, ETIMEDOUT, "timed out");
+			return -1;
+		if (now_ms() >= deadline) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
 	}
+}
+
+static int
+wait_for(struct net *n, short events)
+{
+	if (net_wait(n->fd, events, n->deadline) == 0)
+		return 0;
+	return errno == ETIMEDOUT ? fail(n, ETIMEDOUT, "timed out")
+				  : fail_socket(n, errno);
 }
 
 void
@@ -89,100 +87,62 @@ net_deadline(struct net *n, int64_t ms)
 	n->deadline = now_ms() + ms;
 }
 
-static void
-set_flags(int fd)
-{
-	int on = 1;
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags != -1)
-		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-	/* Fails harmlessly where this is no TCP socket. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-#ifdef SO_NOSIGPIPE
-	(void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
-#endif
-}
-
 void
 net_attach(struct net *n, int fd)
 {
+	int on = 1;
+
 	memset(n, 0, sizeof(*n));
-	set_flags(fd);
 	n->fd = fd;
-	n->in = xmalloc(NET_INPUT_SIZE);
-	n->out = xmalloc(NET_OUTPUT_SIZE);
+	(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	/* Fails harmlessly where this is no TCP socket. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-/* The connect(2) under way has ended: how? */
-static int
-connect_result(struct net *n)
-{
-	int error = 0;
-	short revents;
-	socklen_t size = sizeof(error);
-
-	if (wait_for(n, POLLOUT, &revents) == -1)
-		return -1;
-	if (getsockopt(n->fd, SOL_SOCKET, SO_ERROR, &error, &size) == -1)
-		error = errno;
-	if (error != 0)
-		return fail(n, error, strerror(error));
-	return 0;
-}
-
+/* 0, or the errno of a connection that did not come to be. */
 static int
 try_connect(struct net *n, const struct sockaddr *sa, socklen_t len)
 {
+	int error = 0;
+	socklen_t size = sizeof(error);
+
 	if (connect(n->fd, sa, len) == 0)
 		return 0;
 	/* Interrupted, the connection is made all the same: wait for it. */
-	if (errno == EINPROGRESS || errno == EINTR)
-		return connect_result(n);
-	return fail(n, errno, strerror(errno));
+	if ((errno != EINPROGRESS && errno != EINTR) ||
+	    net_wait(n->fd, POLLOUT, n->deadline) == -1 ||
+	    getsockopt(n->fd, SOL_SOCKET, SO_ERROR, &error, &size) == -1)
+		return errno;
+	return error;
 }
 
 int
 net_connect(struct net *n, const struct sockaddr *sa, socklen_t len, int64_t ms)
 {
 	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int error = errno;
 
-	if (fd == -1) {
-		int error = errno;
-		memset(n, 0, sizeof(*n));
-		n->fd = -1;
-		return fail(n, error, strerror(error));
-	}
 	net_attach(n, fd);
 	net_deadline(n, ms);
-	if (try_connect(n, sa, len) == -1) {
-		int error = errno;
-		net_close(n);
-		errno = error;
-		return -1;
-	}
-	return 0;
+	if (fd != -1)
+		error = try_connect(n, sa, len);
+	if (error == 0)
+		return 0;
+	net_close(n);
+	return fail(
+	    n, error, error == ETIMEDOUT ? "timed out" : strerror(error));
 }
 
 void
 net_close(struct net *n)
 {
 	crypto_free(n->tls);
-	/* A connection has buffers; without, fd may be the 0 of a {0}. */
-	if (n->in != NULL)
+	if (n->fd != -1)
 		(void)close(n->fd);
 	/* What was sent may have been a password. */
-	if (n->out != NULL)
-		compat_explicit_bzero(n->out, NET_OUTPUT_SIZE);
-	if (n->in != NULL)
-		compat_explicit_bzero(n->in, NET_INPUT_SIZE);
-	free(n->out);
-	free(n->in);
-	n->tls = NULL;
+	compat_explicit_bzero(n, sizeof(*n));
 	n->fd = -1;
-	n->in = n->out = NULL;
-	n->in_pos = n->in_len = n->out_len = 0;
 }
 
 /* Make a crypto_ result ours; *events is what to wait for if 0. */
@@ -206,10 +166,11 @@ tls_result(struct net *n, ssize_t result, short *events)
 	}
 }
 
-static bool
-is_transient(int error)
+/* No more for now, or gone? */
+static ssize_t
+socket_result(struct net *n)
 {
-	return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+	return errno == EAGAIN || errno == EINTR ? 0 : fail_socket(n, errno);
 }
 
 /* Read once without waiting: bytes, 0 (wait for *events), -1 with errno. */
@@ -225,7 +186,7 @@ read_some(struct net *n, void *p, size_t len, short *events)
 	if (got == 0)
 		return fail_socket(n, 0);
 	*events = POLLIN;
-	return is_transient(errno) ? 0 : fail_socket(n, errno);
+	return socket_result(n);
 }
 
 /* Write once without waiting; as read_some. */
@@ -239,7 +200,7 @@ write_some(struct net *n, const void *p, size_t len, short *events)
 	if (sent >= 0)
 		return sent;
 	*events = POLLOUT;
-	return is_transient(errno) ? 0 : fail_socket(n, errno);
+	return socket_result(n);
 }
 
 static size_t
@@ -255,8 +216,6 @@ input_room(const struct net *n)
 static int
 fill(struct net *n, short *events)
 {
-	if (n->in == NULL)
-		return fail(n, ECONNRESET, "not connected");
 	if (n->broken != 0) {
 		errno = n->broken;
 		return -1;
@@ -278,13 +237,13 @@ fill(struct net *n, short *events)
 static int
 fill_by_deadline(struct net *n)
 {
-	short events = POLLIN, revents;
+	short events = POLLIN;
 
 	for (;;) {
 		int filled = fill(n, &events);
 		if (filled != 0)
 			return filled == 1 ? 0 : -1;
-		if (wait_for(n, events, &revents) == -1)
+		if (wait_for(n, events) == -1)
 			return -1;
 	}
 }
@@ -297,8 +256,6 @@ take_line(struct net *n, char *lf, size_t max, char **line, size_t *len)
 
 	if (end > start && end[-1] == '\r')
 		end--;
-	else
-		n->bare_lf = true;
 	if ((size_t)(end - start) > max)
 		return fail(n, EMSGSIZE, "line too long");
 	*end = '\0';
@@ -338,16 +295,13 @@ net_input_pending(struct net *n)
 static int
 wait_to_send(struct net *n, short events)
 {
-	short revents = 0, ignored;
+	short ignored;
 
-	if (input_room(n) > 0)
-		events |= POLLIN;
-	if (wait_for(n, events, &revents) == -1)
+	if (input_room(n) == 0)
+		return wait_for(n, events);
+	if (wait_for(n, events | POLLIN) == -1)
 		return -1;
-	if ((revents & (POLLIN | POLLHUP)) != 0 && input_room(n) > 0 &&
-	    fill(n, &ignored) == -1)
-		return -1;
-	return 0;
+	return fill(n, &ignored) == -1 ? -1 : 0;
 }
 
 /*
@@ -403,6 +357,8 @@ net_flush(struct net *n)
 {
 	int result = send_all(n);
 
+	/* It may have been a password. */
+	compat_explicit_bzero(n->out, n->out_len);
 	n->out_len = 0;
 	return result;
 }
@@ -412,8 +368,6 @@ net_put(struct net *n, const void *p, size_t len)
 {
 	const char *bytes = p;
 
-	if (n->out == NULL)
-		return fail(n, ECONNRESET, "not connected");
 	while (len > 0) {
 		if (n->out_len == NET_OUTPUT_SIZE && net_flush(n) == -1)
 			return -1;
@@ -431,7 +385,7 @@ net_put(struct net *n, const void *p, size_t len)
 static int
 handshake(struct net *n, struct crypto *tls)
 {
-	short events = POLLIN, revents;
+	short events = POLLIN;
 
 	for (;;) {
 		int step = crypto_handshake(tls, n->error);
@@ -441,7 +395,7 @@ handshake(struct net *n, struct crypto *tls)
 		ssize_t done = tls_result(n, step, &events);
 		if (done != 0)
 			return done > 0 ? 0 : -1;
-		if (wait_for(n, events, &revents) == 0)
+		if (wait_for(n, events) == 0)
 			continue;
 		return errno == ETIMEDOUT
 			   ? fail(n, ETIMEDOUT, "TLS handshake timed out")
@@ -460,7 +414,6 @@ net_start_tls(struct net *n, const struct crypto_policy *policy, int64_t ms)
 		    n, EPROTO, "server sent plaintext where TLS has to begin");
 	}
 	n->out_len = 0;
-	n->bare_lf = false;
 	net_deadline(n, ms);
 	struct crypto *tls = crypto_start(n->fd, policy, n->error);
 	if (tls == NULL) {
@@ -476,34 +429,4 @@ net_start_tls(struct net *n, const struct crypto_policy *policy, int64_t ms)
 	}
 	n->tls = tls;
 	return 0;
-}
-
-void
-net_address_text(const struct sockaddr *sa, char *dst, size_t size)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-	struct sockaddr_un un;
-	const char *name = NULL;
-
-	/* Copies, because the caller's bytes may not be aligned for us. */
-	switch (sa->sa_family) {
-	case AF_INET:
-		memcpy(&in, sa, sizeof(in));
-		name = inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
-		break;
-	case AF_INET6:
-		memcpy(&in6, sa, sizeof(in6));
-		name = inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text));
-		break;
-	case AF_UNIX:
-		memcpy(&un, sa, sizeof(un));
-		(void)printable(dst, size, un.sun_path,
-		    strnlen(un.sun_path, sizeof(un.sun_path)));
-		return;
-	default:
-		break;
-	}
-	compat_strlcpy(dst, name != NULL ? name : "unknown", size);
 }

@@ -23,14 +23,11 @@ struct net {
 	int fd;             /* -1: closed */
 	struct crypto *tls; /* NULL in plaintext: "encrypted" is this */
 	int64_t deadline;   /* now_ms() clock, for every wait */
-	bool bare_lf;       /* the peer ended a line with LF alone */
 	bool watch_input;   /* the caller's: see net_put() */
 	int broken;         /* errno of the read that failed; sticky */
 	char error[CRYPTO_ERROR_MAX]; /* what failed, printable, for people */
-	char *in;                     /* input buffer */
-	size_t in_pos, in_len;
-	char *out; /* output buffer */
-	size_t out_len;
+	size_t in_pos, in_len, out_len;
+	char in[NET_INPUT_SIZE], out[NET_OUTPUT_SIZE];
 };
 
 /*
@@ -97,12 +94,13 @@ int net_flush(struct net *n);
 int net_start_tls(
     struct net *n, const struct crypto_policy *policy, int64_t ms);
 
-/*
- * The numeric address as logs write it between brackets: "192.0.2.1",
- * "2001:db8::1", the path of an AF_UNIX socket.
- */
-void net_address_text(const struct sockaddr *sa, char *dst, size_t size);
+/* Idempotent; a net that was never connected has an fd of -1. */
+void net_close(struct net *n);
 
-void net_close(struct net *n); /* idempotent; frees all */
+/*
+ * Wait for events of poll(2), or trouble, until a deadline of the now_ms()
+ * clock: 0, or -1 with errno (ETIMEDOUT).  Whatever is ready at once counts.
+ */
+int net_wait(int fd, short events, int64_t deadline);
 
 #endif

@@ -26,6 +26,7 @@
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <syslog.h>
@@ -35,6 +36,7 @@
 
 #define ENV_VALUE_MAX 1024 /* bytes of a variable that we keep */
 #define TZ_MAX        64   /* bytes */
+#define SIGNALS_MAX   128  /* NSIG leaves out some systems' real-time ones */
 
 #define NEED_DESCRIPTORS 64
 #define NEED_FILE_SLACK  (1 << 20)  /* bytes beyond the message */
@@ -42,15 +44,7 @@
 
 extern char **environ;
 
-/*
- * stdio would not reach anybody yet; a person who starts us like that reads
- * the status.
- */
-static NORETURN void
-refuse_to_start(void)
-{
-	_exit(EX_OSERR);
-}
+/* What fails here ends in _exit(EX_OSERR): stdio would reach nobody yet. */
 
 /*
  * A closed descriptor 0-2 would be given to the first file we open, and a
@@ -68,36 +62,19 @@ open_standard_descriptors(void)
 		opened = open("/dev/null",
 		    (fd == STDIN_FILENO ? O_WRONLY : O_RDWR) | O_CLOEXEC);
 		if (opened != fd || fcntl(fd, F_SETFD, 0) == -1)
-			refuse_to_start();
+			_exit(EX_OSERR);
 	}
 }
 
-/* The value of a variable, borrowed, or NULL where it is too long. */
-static const char *
+/* A copy of a variable, or NULL: cut, a long one would be another name. */
+static char *
 environment_value(const char *name)
 {
-	size_t i, len;
+	const char *value = getenv(name);
 
-	len = strlen(name);
-	for (i = 0; environ != NULL && environ[i] != NULL; i++)
-		if (strncmp(environ[i], name, len) == 0 &&
-		    environ[i][len] == '=')
-			break;
-	if (environ == NULL || environ[i] == NULL)
+	if (value == NULL || strnlen(value, ENV_VALUE_MAX + 1) > ENV_VALUE_MAX)
 		return NULL;
-	if (strnlen(environ[i], len + 2 + ENV_VALUE_MAX) >
-	    len + 1 + ENV_VALUE_MAX)
-		return NULL;
-	return environ[i] + len + 1;
-}
-
-static char *
-copy_environment_value(const char *name)
-{
-	const char *value;
-
-	value = environment_value(name);
-	return value != NULL ? xstrdup(value) : NULL;
+	return xstrdup(value);
 }
 
 /*
@@ -107,16 +84,13 @@ copy_environment_value(const char *name)
 static bool
 time_zone_is_harmless(const char *tz)
 {
-	size_t i;
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789/_+-:,.<>";
 
-	if (*tz == '\0' || *tz == ':' || *tz == '/' || *tz == '.' ||
-	    strlen(tz) > TZ_MAX || strstr(tz, "..") != NULL)
-		return false;
-	for (i = 0; tz[i] != '\0'; i++)
-		if (!ascii_isalnum((unsigned char)tz[i]) &&
-		    strchr("/_+-:,.<>", tz[i]) == NULL)
-			return false;
-	return true;
+	return *tz != '\0' && strchr(":/.", *tz) == NULL &&
+	       strspn(tz, allowed) == strlen(tz) && strlen(tz) <= TZ_MAX &&
+	       strstr(tz, "..") == NULL;
 }
 
 /*
@@ -128,36 +102,19 @@ replace_environment(struct process_env *env)
 {
 	static char path[] = "PATH=/usr/bin:/bin";
 	static char zone[sizeof("TZ=") + TZ_MAX];
-	static char *clean[3];
-	const char *tz;
+	static char *clean[3] = {path};
+	const char *tz = getenv("TZ");
 
-	tz = environment_value("TZ");
-	if (tz != NULL && !time_zone_is_harmless(tz))
-		tz = NULL;
-	clean[0] = path;
-	clean[1] = NULL;
-	if (tz != NULL) {
-		(void)compat_strlcpy(zone, "TZ=", sizeof(zone));
-		(void)compat_strlcpy(zone + 3, tz, sizeof(zone) - 3);
+	if (tz != NULL && time_zone_is_harmless(tz)) {
+		(void)snprintf(zone, sizeof(zone), "TZ=%s", tz);
 		clean[1] = zone;
 	}
 	if (env != NULL) {
-		env->tz = tz != NULL ? xstrdup(tz) : NULL;
-		env->logname = copy_environment_value("LOGNAME");
-		env->user = copy_environment_value("USER");
-		env->email = copy_environment_value("EMAIL");
+		env->logname = environment_value("LOGNAME");
+		env->user = environment_value("USER");
+		env->email = environment_value("EMAIL");
 	}
 	environ = clean;
-}
-
-static int
-highest_signal(void)
-{
-#if defined(SIGRTMAX)
-	if (SIGRTMAX >= NSIG)
-		return SIGRTMAX;
-#endif
-	return NSIG - 1;
 }
 
 /*
@@ -168,23 +125,21 @@ highest_signal(void)
 static void
 reset_signals(void)
 {
-	struct sigaction fresh, old;
+	struct sigaction fresh = {.sa_handler = SIG_DFL}, old;
 	int number;
 
-	memset(&fresh, 0, sizeof(fresh));
 	(void)sigemptyset(&fresh.sa_mask);
-	for (number = 1; number <= highest_signal(); number++) {
-		fresh.sa_handler = SIG_DFL;
-		if (number == SIGPIPE || number == SIGXFSZ)
-			fresh.sa_handler = SIG_IGN;
+	for (number = 1; number <= SIGNALS_MAX; number++) {
 		if (number == SIGHUP && sigaction(number, NULL, &old) == 0 &&
 		    old.sa_handler == SIG_IGN)
 			continue;
-		/* Fails for SIGKILL, SIGSTOP and the C library's own. */
+		/* Fails for SIGKILL, SIGSTOP and what is no signal here. */
 		(void)sigaction(number, &fresh, NULL);
 	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 	if (sigprocmask(SIG_SETMASK, &fresh.sa_mask, NULL) == -1)
-		refuse_to_start();
+		_exit(EX_OSERR);
 }
 
 static void
@@ -204,10 +159,12 @@ forbid_inspection(void)
 	static const struct rlimit none;
 
 	if (setrlimit(RLIMIT_CORE, &none) == -1)
-		refuse_to_start();
-#if defined(__linux__)
+		_exit(EX_OSERR);
+#if defined(__SANITIZE_ADDRESS__)
+		/* The leak checker traces its own process when it ends. */
+#elif defined(__linux__)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1)
-		refuse_to_start();
+		_exit(EX_OSERR);
 #elif defined(__FreeBSD__)
 	int off = PROC_TRACE_CTL_DISABLE;
 
@@ -215,14 +172,13 @@ forbid_inspection(void)
 #endif
 }
 
-/*
- * A library that logs before we do would take argv[0] for its ident, and that
- * is the caller's (V-19).
- */
-static void
-choose_log_ident(void)
+void
+process_env_free(struct process_env *env)
 {
-	openlog("dma", LOG_PID, LOG_MAIL);
+	free(env->logname);
+	free(env->user);
+	free(env->email);
+	*env = (struct process_env){0};
 }
 
 void
@@ -231,78 +187,43 @@ process_enter(int first_extra, struct process_env *env)
 	open_standard_descriptors();
 	compat_closefrom(first_extra > 3 ? first_extra : 3);
 	replace_environment(env);
-	choose_log_ident();
+	/*
+	 * A library that logs before we do would take argv[0] for its ident,
+	 * and that is the caller's (V-19).
+	 */
+	openlog("dma", LOG_PID, LOG_MAIL);
 	reset_signals();
 	stop_timers();
 	(void)umask(077);
 	forbid_inspection();
 }
 
-/* Real, effective and saved id at once. */
-static int
-set_all_gids(gid_t gid)
-{
 #if defined(__APPLE__) || defined(__NetBSD__)
-	return setregid(gid, gid);
-#else
-	return setresgid(gid, gid, gid);
+/* Here the saved ids follow the others. */
+#define setresgid(real, effective, saved) setregid(real, effective)
+#define setresuid(real, effective, saved) setreuid(real, effective)
 #endif
-}
-
-static int
-set_all_uids(uid_t uid)
-{
-#if defined(__APPLE__) || defined(__NetBSD__)
-	return setreuid(uid, uid);
-#else
-	return setresuid(uid, uid, uid);
-#endif
-}
-
-/* Real, effective and saved ids; the saved one is not told everywhere. */
-struct ids {
-	uid_t uid[3];
-	gid_t gid[3];
-};
-
-static int
-get_ids(struct ids *ids)
-{
-#if defined(__APPLE__) || defined(__NetBSD__)
-	ids->uid[0] = getuid();
-	ids->uid[1] = ids->uid[2] = geteuid();
-	ids->gid[0] = getgid();
-	ids->gid[1] = ids->gid[2] = getegid();
-	return 0;
-#else
-	if (getresuid(&ids->uid[0], &ids->uid[1], &ids->uid[2]) == -1)
-		return -1;
-	return getresgid(&ids->gid[0], &ids->gid[1], &ids->gid[2]);
-#endif
-}
 
 /*
- * The calls above have said yes; believe only what can be seen.  With uid 0
- * any id can be taken, so there only the ids themselves are compared.
+ * The calls may say yes, but believe only what can be seen: the ids, and that
+ * those we had, among them a saved one (it is the effective one since
+ * execve(2)), are out of reach.  Uid 0 reaches any.
  */
 static int
-check_ids(const struct ids *old, uid_t uid, gid_t gid)
+change_ids(uid_t uid, gid_t gid)
 {
-	struct ids now;
-	int i;
+	const uid_t old_uids[] = {0, getuid(), geteuid()};
+	const gid_t old_gids[] = {0, getgid(), getegid()};
+	size_t i;
 
-	if (get_ids(&now) == -1)
+	if (setresgid(gid, gid, gid) == -1 || setresuid(uid, uid, uid) == -1)
 		return -1;
-	for (i = 0; i < 3; i++)
-		if (now.uid[i] != uid || now.gid[i] != gid)
-			goto wrong;
-	if (uid == 0)
-		return 0;
-	if (seteuid(0) == 0 || setuid(0) == 0 || (gid != 0 && setegid(0) == 0))
+	if (getuid() != uid || geteuid() != uid || getgid() != gid ||
+	    getegid() != gid)
 		goto wrong;
-	for (i = 0; i < 3; i++)
-		if ((old->uid[i] != uid && seteuid(old->uid[i]) == 0) ||
-		    (old->gid[i] != gid && setegid(old->gid[i]) == 0))
+	for (i = 0; i < ARRAY_LEN(old_uids) && uid != 0; i++)
+		if ((old_uids[i] != uid && seteuid(old_uids[i]) == 0) ||
+		    (old_gids[i] != gid && setegid(old_gids[i]) == 0))
 			goto wrong;
 	return 0;
 wrong:
@@ -313,30 +234,18 @@ wrong:
 int
 process_become(uid_t uid, gid_t gid)
 {
-	struct ids old;
-
 	/* -1 would mean "leave it"; nobody becomes root through us. */
 	if (uid == 0 || uid == (uid_t)-1 || gid == (gid_t)-1) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (get_ids(&old) == -1 || setgroups(1, &gid) == -1)
-		return -1;
-	if (set_all_gids(gid) == -1 || set_all_uids(uid) == -1)
-		return -1;
-	return check_ids(&old, uid, gid);
+	return setgroups(1, &gid) == -1 ? -1 : change_ids(uid, gid);
 }
 
 int
 process_drop_setid(void)
 {
-	struct ids old;
-
-	if (get_ids(&old) == -1)
-		return -1;
-	if (set_all_gids(old.gid[0]) == -1 || set_all_uids(old.uid[0]) == -1)
-		return -1;
-	return check_ids(&old, old.uid[0], old.gid[0]);
+	return change_ids(getuid(), getgid());
 }
 
 void
@@ -346,25 +255,14 @@ process_detach(bool keep_stderr)
 
 	(void)setsid(); /* fails only where we lead a session already */
 	if (chdir("/") == -1)
-		refuse_to_start();
+		_exit(EX_OSERR);
 	if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) == -1)
-		refuse_to_start();
+		_exit(EX_OSERR);
 	for (fd = 0; fd <= (keep_stderr ? STDOUT_FILENO : STDERR_FILENO); fd++)
 		if (dup2(null, fd) == -1)
-			refuse_to_start();
+			_exit(EX_OSERR);
 	if (null > STDERR_FILENO)
 		(void)close(null);
-}
-
-/*
- * True if the limit that getrlimit(2) just gave is at least `need`; one that
- * could not be asked is none.
- */
-static bool
-limit_allows(int failed, const struct rlimit *limit, rlim_t need)
-{
-	return failed != 0 || limit->rlim_cur == RLIM_INFINITY ||
-	       limit->rlim_cur >= need;
 }
 
 static bool
@@ -377,24 +275,29 @@ setid_programs_work(void)
 #endif
 }
 
+/* What getrlimit(2) just gave; infinity is the most there is. */
+static bool
+is_below(int failed, const struct rlimit *limit, rlim_t need)
+{
+	return failed == 0 && limit->rlim_cur < need;
+}
+
 bool
 process_may_deliver(off_t size, bool need_setid, const char **why)
 {
+	rlim_t file = (rlim_t)size + NEED_FILE_SLACK;
 	struct rlimit l;
-	rlim_t file;
 
-	file = (rlim_t)size + NEED_FILE_SLACK;
 	*why = NULL;
 	if (need_setid && !setid_programs_work())
 		*why = "set-id programs do not work here (no_new_privs)";
-	else if (!limit_allows(
-		     getrlimit(RLIMIT_NOFILE, &l), &l, NEED_DESCRIPTORS))
+	else if (is_below(getrlimit(RLIMIT_NOFILE, &l), &l, NEED_DESCRIPTORS))
 		*why = "the limit of open files is too low";
-	else if (!limit_allows(getrlimit(RLIMIT_FSIZE, &l), &l, file))
+	else if (is_below(getrlimit(RLIMIT_FSIZE, &l), &l, file))
 		*why = "the limit of file sizes is too low";
-	else if (!limit_allows(getrlimit(RLIMIT_CPU, &l), &l, RLIM_INFINITY))
+	else if (is_below(getrlimit(RLIMIT_CPU, &l), &l, RLIM_INFINITY))
 		*why = "processor time is limited";
-	else if (!limit_allows(getrlimit(RLIMIT_AS, &l), &l, NEED_MEMORY))
+	else if (is_below(getrlimit(RLIMIT_AS, &l), &l, NEED_MEMORY))
 		*why = "the limit of memory is too low";
 	return *why == NULL;
 }

@@ -14,7 +14,6 @@
 
 /* What of the caller's environment survives, each checked or NULL. */
 struct process_env {
-	char *tz;      /* a plain zone name or rule, no path */
 	char *logname; /* only a hint: compare with the real uid */
 	char *user;
 	char *email; /* unchecked text; parse it as an address */
@@ -29,6 +28,7 @@ struct process_env {
  * env may be NULL; its strings are the caller's.  Exits 71 if it cannot.
  */
 void process_enter(int first_extra, struct process_env *env);
+void process_env_free(struct process_env *env);
 
 /*
  * Become uid and gid for good: groups set to the gid alone, real, effective

@@ -79,29 +79,45 @@ sane_next_try(const struct runner *r, int64_t next, int64_t now)
 
 /* True if the entry is to be tried now; else its state is set. */
 static bool
-is_due(struct runner *r, struct entry *e)
+judge(struct runner *r, struct entry *e, const struct envelope *state,
+    uid_t owner)
 {
-	struct envelope state;
 	int64_t now = time(NULL);
-	uid_t owner;
 
-	if (spool_peek(&r->in->spool, e->id, &state, &owner) != 0) {
-		/* What does not decode is quarantined when it is opened. */
-		if (errno == EBADMSG)
-			return true;
+	if ((!r->in->spool.all && owner != r->in->spool.uid) || state->hold) {
 		entries_set_state(r, e, ENTRY_OVER);
 		return false;
 	}
-	if ((!r->in->spool.all && owner != r->in->spool.uid) || state.hold) {
-		entries_set_state(r, e, ENTRY_OVER);
-		return false;
-	}
-	e->alone = state.crashes >= AGENT_CRASHES_MAX;
-	e->next_try = sane_next_try(r, state.next_try, now);
+	e->alone = state->crashes >= AGENT_CRASHES_MAX;
+	e->next_try = sane_next_try(r, state->next_try, now);
 	if (r->flush || e->next_try <= now)
 		return true;
 	entries_set_state(r, e, ENTRY_WAITING);
 	return false;
+}
+
+/* The same for one that could not be read, from errno. */
+static bool
+judge_unread(struct runner *r, struct entry *e)
+{
+	/* What does not decode is quarantined when it is opened and locked. */
+	if (errno == EBADMSG)
+		return true;
+	e->next_try = time(NULL) + 60;
+	entries_set_state(
+	    r, e, entries_shortage(errno) ? ENTRY_WAITING : ENTRY_OVER);
+	return false;
+}
+
+static bool
+is_due(struct runner *r, struct entry *e)
+{
+	struct envelope state;
+	uid_t owner;
+
+	if (spool_peek(&r->in->spool, e->id, &state, &owner) != 0)
+		return judge_unread(r, e);
+	return judge(r, e, &state, owner);
 }
 
 /* Stand in the queue of each next hop of the open recipients, once. */
@@ -140,29 +156,37 @@ finish_settled(struct runner *r, struct entry *e)
 }
 
 static void
-classify(struct runner *r, struct entry *e)
+classify_open(struct runner *r, struct entry *e, const struct spool_file *f)
 {
 	const char *why = NULL;
-	struct spool_file f;
-	bool able = true;
 
-	if (!is_due(r, e))
+	if (!judge(r, e, &f->env, f->owner))
 		return;
 	entries_set_state(r, e, ENTRY_QUEUED);
+	if (process_may_deliver(
+		(off_t)f->env.length, !r->in->private_instance, &why)) {
+		enqueue(r, e, &f->env);
+		return;
+	}
+	log_event(LOG_QUEUE, LOG_WARNING, "%s: left to the system's run: %s",
+	    e->id, why);
+	entries_set_state(r, e, ENTRY_OVER);
+}
+
+/* Opened once for both questions: is it due, and where does it go. */
+static void
+classify(struct runner *r, struct entry *e)
+{
+	struct spool_file f;
+
 	if (spool_file_open(&r->in->spool, e->id, false, &f) == 0) {
-		able = process_may_deliver(
-		    (off_t)f.env.length, !r->in->private_instance, &why);
-		if (able)
-			enqueue(r, e, &f.env);
+		classify_open(r, e, &f);
 		spool_file_close(&f);
+	} else if (judge_unread(r, e)) {
+		entries_set_state(r, e, ENTRY_QUEUED);
 	}
-	if (!able) {
-		log_event(LOG_QUEUE, LOG_WARNING,
-		    "%s: left to the system's run: %s", e->id, why);
-		entries_set_state(r, e, ENTRY_OVER);
-	} else if (e->items == 0) {
+	if (e->state == ENTRY_QUEUED && e->items == 0)
 		finish_settled(r, e);
-	}
 }
 
 static void
@@ -202,7 +226,7 @@ reload(struct runner *r)
 		r->stop = true;
 		return;
 	}
-	hops_free(r);
+	hops_forget(r);
 	conf_free(r->in->conf);
 	r->in->conf = c;
 }
@@ -211,10 +235,13 @@ static void
 wake_what_is_due(struct runner *r)
 {
 	int64_t now = time(NULL);
+	/* A clock that was set back: what is due is asked of the files. */
+	bool set_back = now < r->clock;
 
-	if (r->waiting > 0 && !r->flush && r->next_due <= now) {
+	r->clock = now;
+	if (r->waiting > 0 && !r->flush && (set_back || r->next_due <= now)) {
 		reload(r);
-		entries_wake(r, ENTRY_WAITING, now);
+		entries_wake(r, ENTRY_WAITING, set_back ? INT64_MAX : now);
 	}
 	if (r->busy > 0 && now_ms() >= r->busy_again) {
 		r->busy_again = 0;
@@ -234,6 +261,15 @@ nothing_left(const struct runner *r)
 	return r->waiting == 0 && r->busy == 0 && r->nagents == 0;
 }
 
+/* A run that has to stop still hears what its agents have done. */
+static bool
+finished(const struct runner *r)
+{
+	if (r->stop)
+		return !agents_busy(r) && r->unwritten == 0;
+	return nothing_left(r);
+}
+
 static void
 lower(int64_t *timeout, int64_t t)
 {
@@ -248,16 +284,20 @@ poll_timeout(const struct runner *r)
 {
 	int64_t timeout = RUN_POLL_MAX_MS, agents = agents_timeout(r);
 
-	if (r->due_first != NULL || r->progress)
+	if (r->progress || (r->due_first != NULL && !r->stop))
 		return 0;
 	if (agents >= 0)
 		lower(&timeout, agents);
+	if (r->unwritten > 0)
+		lower(&timeout, r->unwritten_again - now_ms());
+	if (r->dirty || r->turn_results > 0)
+		lower(&timeout, r->turn_began + TURN_MS_MAX - now_ms());
+	if (r->stop)
+		return timeout;
 	if (r->waiting > 0 && !r->flush)
 		lower(&timeout, (r->next_due - time(NULL)) * 1000);
 	if (r->busy > 0)
 		lower(&timeout, r->busy_again - now_ms());
-	if (r->unwritten > 0)
-		lower(&timeout, r->unwritten_again - now_ms());
 	if (r->slots_again > now_ms())
 		lower(&timeout, r->slots_again - now_ms());
 	return timeout;
@@ -276,13 +316,16 @@ read_wakes(struct runner *r)
 		scan(r);
 }
 
-/* One fsync for a turn: it ends when it is full, old, or nobody speaks. */
+/*
+ * One fsync for a turn: it ends when it is full or old.  Not in the first
+ * silence: those who submit meanwhile wait for the same journal.
+ */
 static void
-end_turn(struct runner *r, bool silent)
+end_turn(struct runner *r)
 {
 	if (!r->dirty && r->turn_results == 0)
 		return;
-	if (silent || r->turn_results >= TURN_RESULTS_MAX ||
+	if (r->turn_results >= TURN_RESULTS_MAX ||
 	    now_ms() - r->turn_began >= TURN_MS_MAX)
 		deliver_sync(r);
 }
@@ -291,17 +334,15 @@ static void
 wait_and_hear(struct runner *r)
 {
 	struct pollfd fds[AGENTS_MAX + 2];
-	int timeout = (int)poll_timeout(r);
+	int timeout, ready;
 	size_t n = 1;
-	int ready;
 
+	end_turn(r);
+	timeout = (int)poll_timeout(r);
 	fds[0] = (struct pollfd){.fd = r->wake, .events = POLLIN};
 	n += agents_poll(r, fds + 1, AGENTS_MAX + 1);
 	r->progress = false;
-	ready = poll(fds, (nfds_t)n, 0);
-	end_turn(r, ready == 0);
-	if (ready == 0 && timeout > 0)
-		ready = poll(fds, (nfds_t)n, timeout);
+	ready = poll(fds, (nfds_t)n, timeout);
 	if (ready == 0 && timeout == RUN_POLL_MAX_MS && !r->flush)
 		scan(r); /* -q or dmactl may have emptied the queue */
 	if (ready <= 0)
@@ -314,14 +355,16 @@ wait_and_hear(struct runner *r)
 static void
 work(struct runner *r)
 {
-	while (!r->stop && !nothing_left(r)) {
-		wake_what_is_due(r);
-		classify_due(r);
-		hops_work(r);
+	while (!finished(r)) {
+		if (!r->stop) {
+			wake_what_is_due(r);
+			classify_due(r);
+			hops_work(r);
+		}
 		deliver_retry_unwritten(r);
 		agents_tidy(r);
 		entries_forget_gone(r);
-		if (!nothing_left(r))
+		if (!finished(r))
 			wait_and_hear(r);
 	}
 	deliver_sync(r);
@@ -353,8 +396,7 @@ runner_init(struct runner *r, struct instance *in)
 	*r = (struct runner){.in = in, .wake = -1};
 	r->record = xmalloc(RECORD_MAX);
 	r->open_max = raise_descriptors();
-	if (in->all)
-		spool_sweep(&in->spool);
+	r->clock = time(NULL);
 }
 
 static void
@@ -392,6 +434,8 @@ run(struct instance *in, bool due_only)
 {
 	struct runner r;
 
+	if (in->all || in->private_instance)
+		spool_sweep(&in->spool);
 	runner_init(&r, in);
 	r.due_only = due_only;
 	do {
@@ -473,6 +517,7 @@ queue_flush(struct instance *in, const char *id, bool verbose)
 		complain("cannot deliver from here: %s", why);
 		return EX_UNAVAILABLE;
 	}
+	spool_sweep(&in->spool);
 	runner_init(&r, in);
 	r.flush = true;
 	r.verbose = verbose;
@@ -483,5 +528,7 @@ queue_flush(struct instance *in, const char *id, bool verbose)
 	runner_free(&r);
 	/* A runner that sleeps looks again: its messages may be gone. */
 	spool_wake_all(&in->spool);
+	if (r.notices && !in->conf->defer)
+		queue_wake(in, "");
 	return EX_OK;
 }

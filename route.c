@@ -26,23 +26,19 @@ static const char mx_prefix[] = "mx:";
 void
 route_key(const struct conf *c, const struct addr *to, char *dst)
 {
-	char user[ADDR_MAX + 1];
 	const char *domain = addr_domain(to);
-	char *p;
+	char user[ADDR_MAX + 1] = "";
 
 	if (domain == NULL) {
-		if (addr_local(to, user, sizeof(user)) == -1)
-			compat_strlcpy(user, to->text, sizeof(user));
+		(void)addr_local(to, user, sizeof(user)); /* it fits */
 		snprintf(dst, ROUTE_KEY_MAX + 1, "%s%s", local_prefix, user);
-		return;
-	}
-	if (c->nrelays > 0) {
+	} else if (c->nrelays > 0) {
 		compat_strlcpy(dst, relay_key, ROUTE_KEY_MAX + 1);
-		return;
+	} else {
+		snprintf(dst, ROUTE_KEY_MAX + 1, "%s%s", mx_prefix, domain);
+		for (; *dst != '\0'; dst++)
+			*dst = (char)ascii_lower((unsigned char)*dst);
 	}
-	snprintf(dst, ROUTE_KEY_MAX + 1, "%s%s", mx_prefix, domain);
-	for (p = dst; *p != '\0'; p++)
-		*p = (char)ascii_lower((unsigned char)*p);
 }
 
 /*
@@ -66,36 +62,6 @@ helo_name(const struct conf *c)
 	return "[127.0.0.1]";
 }
 
-static int
-hop_certificate(const struct conf *c, struct hop *h)
-{
-	if (c->certfile == NULL || h->tls == TLS_NONE)
-		return 0;
-	if (read_file(
-		c->certfile, CERTFILE_MAX, &h->cert, &h->cert_len, NULL) == 0)
-		return 0;
-	errno = EIO;
-	return -1;
-}
-
-static int
-hop_credential(
-    const struct conf *c, const struct conf_relay *relay, struct hop *h)
-{
-	const struct conf_auth *auth = conf_auth_for(c, relay);
-
-	if (auth != NULL) {
-		h->auth = true;
-		h->user = xstrdup(auth->user);
-		h->password = xstrdup(auth->password);
-		return 0;
-	}
-	if (relay->user == NULL)
-		return 0;
-	errno = EACCES; /* without the wanted one it is not tried at all */
-	return -1;
-}
-
 /* What every hop over the network has. */
 static int
 hop_network(const struct conf *c, const char *host, struct hop *h)
@@ -105,26 +71,32 @@ hop_network(const struct conf *c, const char *host, struct hop *h)
 	h->has_fingerprint = c->has_fingerprint;
 	memcpy(h->fingerprint, c->fingerprint, sizeof(h->fingerprint));
 	h->helo = xstrdup(helo_name(c));
-	return hop_certificate(c, h);
+	if (c->certfile == NULL || h->tls == TLS_NONE ||
+	    read_file(
+		c->certfile, CERTFILE_MAX, &h->cert, &h->cert_len, NULL) == 0)
+		return 0;
+	errno = EIO;
+	return -1;
 }
 
 static int
-hop_relay(const struct conf *c, size_t choice, struct hop *h)
+hop_relay(const struct conf *c, const struct conf_relay *relay, struct hop *h)
 {
-	const struct conf_relay *relay;
+	const struct conf_auth *auth = conf_auth_for(c, relay);
 
-	if (choice >= c->nrelays) {
-		errno = ENOENT;
-		return -1;
-	}
-	relay = &c->relays[choice];
 	h->kind = HOP_RELAY;
 	h->port = relay->port;
 	h->protocol = relay->protocol;
 	h->tls = relay->tls;
 	h->verify = relay->verify;
-	if (hop_credential(c, relay, h) == -1)
+	if (auth != NULL) {
+		h->auth = true;
+		h->user = xstrdup(auth->user);
+		h->password = xstrdup(auth->password);
+	} else if (relay->user != NULL) {
+		errno = EACCES; /* without it the relay is not tried at all */
 		return -1;
+	}
 	return hop_network(c, relay->host, h);
 }
 
@@ -139,34 +111,42 @@ hop_mx(const struct conf *c, const char *domain, struct hop *h)
 	return hop_network(c, domain, h);
 }
 
-/* The rest of key after prefix, or NULL where it begins otherwise. */
+static int
+hop_local(const struct conf *c, const char *user, struct hop *h)
+{
+	h->kind = HOP_LOCAL;
+	h->host = xstrdup(user);
+	h->helo = xstrdup(c->hostname);
+	return 0;
+}
+
+/* What is behind prefix in key, or NULL where that is nothing. */
 static const char *
 key_rest(const char *key, const char *prefix)
 {
 	size_t len = strlen(prefix);
 
-	return strncmp(key, prefix, len) == 0 ? key + len : NULL;
+	if (strncmp(key, prefix, len) != 0 || key[len] == '\0')
+		return NULL;
+	return key + len;
 }
 
 static int
 hop_for_key(const struct conf *c, const char *key, size_t choice, struct hop *h)
 {
-	const char *rest;
+	const char *domain = key_rest(key, mx_prefix);
+	const char *user = key_rest(key, local_prefix);
+	bool relay = strcmp(key, relay_key) == 0;
 
-	if (strcmp(key, relay_key) == 0)
-		return hop_relay(c, choice, h);
-	if (choice > 0) {
-		errno = ENOENT;
+	errno = ENOENT;
+	if (choice >= (relay ? c->nrelays : 1))
 		return -1;
-	}
-	if ((rest = key_rest(key, mx_prefix)) != NULL && *rest != '\0')
-		return hop_mx(c, rest, h);
-	if ((rest = key_rest(key, local_prefix)) != NULL && *rest != '\0') {
-		h->kind = HOP_LOCAL;
-		h->host = xstrdup(rest);
-		h->helo = xstrdup(c->hostname);
-		return 0;
-	}
+	if (relay)
+		return hop_relay(c, &c->relays[choice], h);
+	if (domain != NULL)
+		return hop_mx(c, domain, h);
+	if (user != NULL)
+		return hop_local(c, user, h);
 	errno = EINVAL;
 	return -1;
 }
@@ -181,7 +161,6 @@ route_hop(const struct conf *c, const char *key, size_t choice, struct hop *h)
 		return 0;
 	saved = errno;
 	hop_free(h);
-	*h = (struct hop){0};
 	errno = saved;
 	return -1;
 }

@@ -94,10 +94,12 @@ struct agent {
 	struct next_hop *hop;
 	size_t choice; /* of SMARTHOST's list that it was given */
 	bool ready, greeted, closing, readable;
+	bool hung; /* it took too long */
 	struct work work[JOBS_PER_AGENT];
 	unsigned nwork;
-	struct item *rest; /* its message has recipients for another job */
-	uint32_t jobs;     /* given so far; numbers them */
+	struct item *rest;  /* its message has recipients for another job */
+	uint32_t jobs;      /* given so far; numbers them */
+	int64_t work_since; /* now_ms(): started, or at its first job since */
 	int64_t idle_since;
 	int64_t ended_at; /* end of file seen, status not yet; 0: no */
 	struct agent *next;
@@ -105,14 +107,19 @@ struct agent {
 
 struct next_hop {
 	char key[ROUTE_KEY_MAX + QUEUE_ID_MAX + 2];
+	char route[ROUTE_KEY_MAX + 1]; /* key, without the id of a lone one */
+	bool alone;                    /* for one message that crashes agents */
 	struct hop hop;
 	size_t choice; /* in SMARTHOST's list */
 	bool resolved; /* hop is filled */
 	struct item *first, *last;
 	size_t waiting; /* items */
 	unsigned agents, greeted;
-	unsigned limit; /* agents it may have now: slow start */
-	bool failed;    /* give what comes the outcome `why`, until retry_at */
+	unsigned limit;    /* agents it may have now: slow start */
+	bool timed;        /* answer_us is known */
+	int64_t answer_us; /* how long its server lets us wait, of late */
+	unsigned failures; /* of agents, since one had an answer */
+	bool failed; /* give what comes the outcome `why`, until retry_at */
 	int64_t retry_at;
 	struct outcome why;
 	struct next_hop *chain; /* of its hash bucket */
@@ -137,6 +144,8 @@ struct runner {
 	size_t waiting, busy, queued; /* entries in that state */
 	int64_t next_due;             /* epoch; of the waiting ones */
 	int64_t busy_again, give_up;  /* now_ms() */
+	int64_t busy_pause;           /* milliseconds */
+	int64_t clock;                /* epoch; when it was last asked */
 
 	struct next_hop *hops;
 	struct next_hop *hop_table[HOP_BUCKETS];
@@ -152,6 +161,7 @@ struct runner {
 	int64_t turn_began;
 	bool dirty;    /* the directory has changes to sync */
 	bool progress; /* something was done without waiting */
+	bool notices;  /* some were made that this run does not deliver */
 	char *record;  /* RECORD_MAX bytes for what agents send */
 };
 
@@ -171,6 +181,9 @@ void entries_append_due(struct runner *r, struct entry *e);
 /* Move entries of one state whose time has come to the due ones. */
 void entries_wake(struct runner *r, enum entry_state state, int64_t now);
 
+/* True for an errno that passes: too few descriptors, processes, memory. */
+bool entries_shortage(int error);
+
 /* Those that wait, but were not seen by the last scan, are gone. */
 void entries_miss(struct runner *r);
 
@@ -186,9 +199,17 @@ struct next_hop *hops_get(
 bool hops_is_local(const struct next_hop *h);
 void hops_enqueue(struct next_hop *h, struct entry *e);
 
-/* The next item of h, or NULL; the caller owns it.  hops_put_back: first. */
-struct item *hops_take(struct next_hop *h);
+/*
+ * The next item of h whose message may be opened now, or NULL; the caller
+ * owns it.  Where open_max messages are open, those come first that are: so
+ * they get closed.  hops_put_back: in front of all.
+ */
+struct item *hops_take(const struct runner *r, struct next_hop *h);
+bool hops_have_work(const struct runner *r, const struct next_hop *h);
 void hops_put_back(struct next_hop *h, struct item *item);
+
+/* The server of h let an agent wait for so long. */
+void hops_note_answer(struct next_hop *h, int64_t ms);
 
 /* Hand out jobs, start agents, settle what failed hops hold. */
 void hops_work(struct runner *r);
@@ -197,9 +218,21 @@ void hops_work(struct runner *r);
 void hops_failed(struct runner *r, struct agent *a, enum hop_failure failure,
     const struct outcome *o);
 
+/* Go on to the next usable one of SMARTHOST's list; false if there is none. */
+bool hops_next_choice(struct runner *r, struct next_hop *h);
+
+/*
+ * An agent of h came to nothing: true if others get through, so that h goes
+ * on with fewer.
+ */
+bool hops_carry_on(struct next_hop *h, const struct agent *a, bool busy);
+
 /* Give every waiting recipient this outcome for `hold` milliseconds. */
 void hops_fail(struct next_hop *h, const struct outcome *o, int64_t hold);
 void hops_free(struct runner *r);
+
+/* The configuration changed: forget all but those that are left alone. */
+void hops_forget(struct runner *r);
 
 /* ---- agents.c ---- */
 
@@ -218,7 +251,8 @@ void agents_tidy(struct runner *r);
 
 /* Milliseconds until agents_tidy() has something to do, or -1. */
 int64_t agents_timeout(const struct runner *r);
-bool agents_busy(const struct runner *r); /* any not idle */
+bool agents_busy(const struct runner *r);   /* any has a job */
+void agents_lose_greeting(struct agent *a); /* it is no use any more */
 void agents_close_all(struct runner *r);
 
 /* ---- work.c ---- */

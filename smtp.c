@@ -21,6 +21,9 @@
 #include "smtp_session.h"
 #include "util.h"
 
+/* RFC 5321, 4.5.3.1.5 asks for 512 a line; this bounds their sum. */
+#define REPLY_BYTES_MAX (32 * SMTP_LINE_MAX)
+
 /* How far opening came. */
 enum opened {
 	OPEN_OK,
@@ -28,70 +31,35 @@ enum opened {
 	OPEN_PLAINTEXT /* TLS went wrong and may be done without: afresh */
 };
 
-/* ---- Why it failed ---- */
-
-static enum opened
-fail_with(
-    struct smtp_session *s, enum hop_failure kind, const struct outcome *o)
-{
-	s->failure.kind = kind;
-	s->failure.outcome = *o;
-	compat_strlcpy(s->failure.outcome.relay, s->relay,
-	    sizeof(s->failure.outcome.relay));
-	return OPEN_FAILED;
-}
+/* ---- Why it failed: whatever it was, all of it is a deferral ---- */
 
 static enum opened
 fail_text(struct smtp_session *s, enum hop_failure kind, const char *dsn,
     const char *text)
 {
-	struct outcome o = {0};
-
-	outcome_set(&o, OUTCOME_DEFER, dsn, "host %s[%s]: %s", s->target.name,
-	    s->target.address, text);
-	return fail_with(s, kind, &o);
+	s->failure.kind = kind;
+	smtp_outcome_text(s, &s->failure.outcome, OUTCOME_DEFER, dsn, text);
+	return OPEN_FAILED;
 }
 
-/* The server said no: whatever its words, all of it is a deferral. */
 static enum opened
 fail_reply(struct smtp_session *s, enum hop_failure kind, enum smtp_stage stage,
     const struct smtp_reply *reply)
 {
-	struct outcome o = {0};
-
 	if (reply->code == 421)
 		s->broken = true; /* it closes: no QUIT */
-	smtp_outcome_reply(s, &o, OUTCOME_DEFER, stage, reply);
-	return fail_with(s, reply->code == 421 ? HOP_BUSY : kind, &o);
+	s->failure.kind = reply->code == 421 ? HOP_BUSY : kind;
+	smtp_outcome_reply(s, &s->failure.outcome, OUTCOME_DEFER, stage, reply);
+	return OPEN_FAILED;
 }
 
 static enum opened
 fail_error(struct smtp_session *s, enum smtp_stage stage, int error)
 {
-	struct outcome o = {0};
-
 	s->broken = true;
-	smtp_outcome_error(s, &o, OUTCOME_DEFER, stage, error);
-	return fail_with(s, HOP_UNREACHABLE, &o);
-}
-
-static enum opened
-fail_desync(struct smtp_session *s, enum smtp_stage stage)
-{
-	return fail_error(s, stage, EPROTO);
-}
-
-static enum opened
-fail_connect(struct smtp_session *s, int error)
-{
-	bool denied =
-	    error == EACCES || error == EPERM || error == EAFNOSUPPORT;
-	struct outcome o = {0};
-
-	s->broken = true;
-	outcome_set(&o, OUTCOME_DEFER, "4.4.1", "connect to %s: %s", s->relay,
-	    strerror(error));
-	return fail_with(s, denied ? HOP_NO_NETWORK : HOP_UNREACHABLE, &o);
+	s->failure.kind = HOP_UNREACHABLE;
+	smtp_outcome_error(s, &s->failure.outcome, OUTCOME_DEFER, stage, error);
+	return OPEN_FAILED;
 }
 
 /* ---- What the hop's policy asks for ---- */
@@ -117,6 +85,35 @@ may_do_without_tls(const struct hop *hop)
 
 /* ---- Steps ---- */
 
+/* Milliseconds for a step, of those that are left. */
+static int64_t
+time_for(const struct smtp_session *s, int64_t ms)
+{
+	int64_t left = s->deadline - now_ms();
+
+	ms = smtp_scaled(s->hop, ms);
+	return left < ms ? left : ms;
+}
+
+static enum opened
+fail_tls(struct smtp_session *s, int error)
+{
+	const struct hop *hop = s->hop;
+	const char *words = s->net.error;
+	char line[CRYPTO_ERROR_MAX + 16];
+
+	s->broken = true;
+	(void)snprintf(line, sizeof(line), "%s%s",
+	    strncmp(words, "TLS", 3) == 0 ? "" : "TLS: ", words);
+	smtp_trace(s, 'S', line);
+	/* Early plaintext is an attack, not a server without TLS (V-39). */
+	if (error != EPROTO && may_do_without_tls(hop) && !hop->verify &&
+	    !hop->has_fingerprint)
+		return OPEN_PLAINTEXT;
+	return fail_text(s, error == ETIMEDOUT ? HOP_UNREACHABLE : HOP_REFUSED,
+	    "4.7.5", line);
+}
+
 static enum opened
 start_tls(struct smtp_session *s)
 {
@@ -128,31 +125,16 @@ start_tls(struct smtp_session *s)
 	    .cert = hop->cert,
 	    .cert_len = hop->cert_len,
 	};
-	char line[CRYPTO_ERROR_MAX + 16];
-	int64_t left = s->deadline - now_ms();
-	int64_t ms = smtp_scaled(hop, SMTP_TLS_MS);
-	int error;
+	char line[CRYPTO_ERROR_MAX];
 
 	memcpy(
 	    policy.fingerprint, hop->fingerprint, sizeof(policy.fingerprint));
-	if (net_start_tls(&s->net, &policy, left < ms ? left : ms) == 0) {
-		(void)snprintf(line, sizeof(line), "[TLS: %s%s]",
-		    crypto_describe(s->net.tls),
-		    crypto_verified(s->net.tls) ? ", verified" : "");
-		smtp_trace(s, 'S', line);
-		return OPEN_OK;
-	}
-	error = errno;
-	s->broken = true;
-	(void)snprintf(line, sizeof(line), "%s%s",
-	    strncmp(s->net.error, "TLS", 3) == 0 ? "" : "TLS: ", s->net.error);
+	if (net_start_tls(&s->net, &policy, time_for(s, SMTP_TLS_MS)) == -1)
+		return fail_tls(s, errno);
+	(void)snprintf(
+	    line, sizeof(line), "[TLS: %s]", crypto_describe(s->net.tls));
 	smtp_trace(s, 'S', line);
-	/* Early plaintext is an attack, not a server without TLS (V-39). */
-	if (error != EPROTO && may_do_without_tls(hop) && !hop->verify &&
-	    !hop->has_fingerprint)
-		return OPEN_PLAINTEXT;
-	return fail_text(s, error == ETIMEDOUT ? HOP_UNREACHABLE : HOP_REFUSED,
-	    "4.7.5", line);
+	return OPEN_OK;
 }
 
 static enum opened
@@ -160,12 +142,12 @@ greeting(struct smtp_session *s)
 {
 	struct smtp_reply r;
 
-	if (smtp_get_reply(s, STAGE_GREETING, &r, NULL) == -1)
+	if (smtp_get_reply(s, STAGE_GREETING, &r) == -1)
 		return fail_error(s, STAGE_GREETING, errno);
 	if (r.code / 100 >= 4)
 		return fail_reply(s, HOP_UNREACHABLE, STAGE_GREETING, &r);
 	if (r.code != 220)
-		return fail_desync(s, STAGE_GREETING);
+		return fail_error(s, STAGE_GREETING, EPROTO);
 	return OPEN_OK;
 }
 
@@ -176,43 +158,43 @@ tell_greeted(const struct smtp_session *s)
 		s->cb->greeted(s->cb->arg);
 }
 
-static void
-learn_feature(
-    struct smtp_session *s, size_t number, const char *text, size_t len)
-{
-	/* The first line is the server's name and its compliments. */
-	if (number > 0 && memchr(text, '\0', len) == NULL)
-		smtp_parse_feature(&s->features, text);
-}
-
 static int
 say_hello(struct smtp_session *s, const char *verb, struct smtp_reply *r)
 {
-	memset(&s->features, 0, sizeof(s->features));
 	buf_reset(&s->line);
 	if (buf_printf(&s->line, "%s %s", verb, s->hop->helo) == -1)
 		return -1;
-	return smtp_exchange(
-	    s, STAGE_EHLO, r, strcmp(verb, "HELO") == 0 ? NULL : learn_feature);
+	return smtp_exchange(s, STAGE_EHLO, buf_str(&s->line), NULL, r);
+}
+
+/* The first line is the server's name and its compliments. */
+static void
+learn_features(struct smtp_session *s)
+{
+	const char *text = buf_str(&s->said), *end = text + s->said.len;
+
+	while ((text += strlen(text) + 1) < end)
+		smtp_parse_feature(&s->features, text);
 }
 
 /* EHLO; HELO only where nothing that EHLO would offer is needed (H-20). */
 static enum opened
 hello(struct smtp_session *s)
 {
-	const char *verb = smtp_is_lmtp(s) ? "LHLO" : "EHLO";
+	bool lmtp = smtp_is_lmtp(s);
 	struct smtp_reply r;
 
-	if (say_hello(s, verb, &r) == -1)
+	memset(&s->features, 0, sizeof(s->features));
+	if (say_hello(s, lmtp ? "LHLO" : "EHLO", &r) == -1)
 		return fail_error(s, STAGE_EHLO, errno);
-	s->features.esmtp = r.code / 100 == 2;
-	if (r.code / 100 == 5 && !smtp_is_lmtp(s) && s->net.tls == NULL &&
-	    !needs_tls(s->hop) && !s->hop->auth) {
-		if (say_hello(s, "HELO", &r) == -1)
-			return fail_error(s, STAGE_EHLO, errno);
-	}
+	if (r.code / 100 == 2)
+		learn_features(s);
+	if (r.code / 100 == 5 && !lmtp && s->net.tls == NULL &&
+	    !needs_tls(s->hop) && !s->hop->auth &&
+	    say_hello(s, "HELO", &r) == -1)
+		return fail_error(s, STAGE_EHLO, errno);
 	if (r.code / 100 == 3)
-		return fail_desync(s, STAGE_EHLO);
+		return fail_error(s, STAGE_EHLO, EPROTO);
 	if (r.code / 100 != 2)
 		return fail_reply(s, HOP_UNREACHABLE, STAGE_EHLO, &r);
 	return OPEN_OK;
@@ -226,62 +208,32 @@ upgrade(struct smtp_session *s)
 	struct smtp_reply r;
 	enum opened result;
 
-	if (!s->features.starttls) {
-		if (needs_tls(hop))
-			return fail_text(s, HOP_REFUSED, "4.7.4",
-			    "TLS is required, but was not offered");
+	if (!s->features.starttls && needs_tls(hop))
+		return fail_text(s, HOP_REFUSED, "4.7.4",
+		    "TLS is required, but was not offered");
+	if (!s->features.starttls)
 		return OPEN_OK;
-	}
-	buf_reset(&s->line);
-	if (buf_puts(&s->line, "STARTTLS") == -1 ||
-	    smtp_exchange(s, STAGE_STARTTLS, &r, NULL) == -1)
+	if (smtp_exchange(s, STAGE_STARTTLS, "STARTTLS", NULL, &r) == -1)
 		return fail_error(s, STAGE_STARTTLS, errno);
 	if (r.code == 421 || (r.code / 100 >= 4 && !may_do_without_tls(hop)))
 		return fail_reply(s, HOP_REFUSED, STAGE_STARTTLS, &r);
 	if (r.code / 100 >= 4)
 		return OPEN_OK;
 	if (r.code != 220)
-		return fail_desync(s, STAGE_STARTTLS);
+		return fail_error(s, STAGE_STARTTLS, EPROTO);
 	result = start_tls(s);
 	return result == OPEN_OK ? hello(s) : result;
 }
 
 /* ---- AUTH ---- */
 
-static void
-keep_challenge(
-    struct smtp_session *s, size_t number, const char *text, size_t len)
-{
-	(void)number;
-	buf_reset(&s->challenge);
-	/* A NUL is no base64: nothing after it may be cut off unseen. */
-	if (memchr(text, '\0', len) != NULL)
-		(void)buf_puts(&s->challenge, "?");
-	else
-		(void)buf_put(&s->challenge, text, len);
-}
-
 /* Send s->line, a secret, and forget it. */
 static int
 say_secret(struct smtp_session *s, const char *shown, struct smtp_reply *r)
 {
-	size_t len = s->line.len;
-	int rc = -1, early;
+	int rc = smtp_exchange(s, STAGE_AUTH, buf_str(&s->line), shown, r);
 
-	if (!smtp_spoke_early(s, r, &early)) {
-		smtp_deadline(s, SMTP_COMMAND_MS);
-		rc = smtp_put_line(s, buf_str(&s->line), SASL_LINE_MAX, shown);
-		if (rc == 0 && net_flush(&s->net) == -1 && errno == ETIMEDOUT)
-			rc = -1;
-		if (rc == 0)
-			rc = smtp_get_reply(s, STAGE_AUTH, r, keep_challenge);
-		if (len <= NET_OUTPUT_SIZE)
-			compat_explicit_bzero(s->net.out, len);
-	} else {
-		rc = early;
-	}
-	if (s->line.data != NULL)
-		compat_explicit_bzero(s->line.data, s->line.cap);
+	compat_explicit_bzero(s->line.data, s->line.len);
 	buf_reset(&s->line);
 	return rc;
 }
@@ -292,9 +244,7 @@ cancel_auth(struct smtp_session *s)
 {
 	struct smtp_reply r;
 
-	buf_reset(&s->line);
-	if (buf_putc(&s->line, '*') == 0)
-		(void)smtp_exchange(s, STAGE_AUTH, &r, NULL);
+	(void)smtp_exchange(s, STAGE_AUTH, "*", NULL, &r);
 	s->broken = true;
 	return fail_text(
 	    s, HOP_AUTH, "4.7.0", "an AUTH challenge that makes no sense");
@@ -311,7 +261,7 @@ converse(struct smtp_session *s, struct auth *a, struct smtp_reply *r)
 	if (say_secret(s, shown, r) == -1)
 		return fail_error(s, STAGE_AUTH, errno);
 	while (r->code == 334) {
-		if (auth_answer(a, buf_str(&s->challenge), &s->line) == -1)
+		if (auth_answer(a, buf_str(&s->said), &s->line) == -1)
 			return cancel_auth(s);
 		if (say_secret(s, "***", r) == -1)
 			return fail_error(s, STAGE_AUTH, errno);
@@ -328,7 +278,7 @@ is_unsupported(const struct auth *a, const struct smtp_reply *r)
 	return r->code == 504 || (r->code == 501 && !secret_judged);
 }
 
-/* One mechanism: OPEN_OK with *refused if another may be tried. */
+/* One mechanism; *refused: it failed, but another may be tried. */
 static enum opened
 try_mechanism(struct smtp_session *s, unsigned mechanism, bool *refused)
 {
@@ -336,25 +286,22 @@ try_mechanism(struct smtp_session *s, unsigned mechanism, bool *refused)
 	    .user = s->hop->user,
 	    .password = s->hop->password};
 	struct smtp_reply r;
-	enum opened result;
 
 	*refused = false;
 	if (auth_start(&a, &s->line) == -1)
 		return fail_text(
 		    s, HOP_AUTH, "4.7.0", "the credential is too long");
-	result = converse(s, &a, &r);
-	if (result != OPEN_OK)
-		return result;
+	if (converse(s, &a, &r) != OPEN_OK)
+		return OPEN_FAILED;
 	/* 235 to words that were not said yet means nothing (H-78). */
 	if (r.code / 100 < 4)
-		return r.code == 235 && a.done ? OPEN_OK
-					       : fail_desync(s, STAGE_AUTH);
-	if (is_unsupported(&a, &r))
-		*refused = true;
+		return r.code == 235 && a.done
+			   ? OPEN_OK
+			   : fail_error(s, STAGE_AUTH, EPROTO);
+	*refused = is_unsupported(&a, &r);
 	/* A refused password is refused everywhere: no lock-out by trying. */
 	s->failure.stop = r.code >= 500 && !*refused;
-	fail_reply(s, HOP_AUTH, STAGE_AUTH, &r);
-	return *refused ? OPEN_OK : OPEN_FAILED;
+	return fail_reply(s, HOP_AUTH, STAGE_AUTH, &r);
 }
 
 static enum opened
@@ -362,23 +309,20 @@ authenticate(struct smtp_session *s)
 {
 	unsigned offered = s->features.auth, mechanism;
 	enum opened result;
-	bool refused;
+	bool refused = true;
 
 	if (s->hop->user == NULL || s->hop->password == NULL)
 		return fail_text(s, HOP_AUTH, "4.7.0", "no credential");
 	if (s->net.tls == NULL && !s->hop->insecure)
 		return fail_text(
 		    s, HOP_REFUSED, "4.7.4", "AUTH without TLS is not allowed");
-	if (offered == 0)
-		return fail_text(s, HOP_AUTH, "4.7.0",
-		    "AUTH is needed, but none that we know was offered");
-	while ((mechanism = auth_choose(offered)) != 0) {
+	result = fail_text(s, HOP_AUTH, "4.7.0",
+	    "AUTH is needed, but none that we know was offered");
+	while (refused && (mechanism = auth_choose(offered)) != 0) {
 		result = try_mechanism(s, mechanism, &refused);
-		if (!refused)
-			return result;
 		offered &= ~mechanism;
 	}
-	return OPEN_FAILED; /* with the last refusal's words */
+	return result;
 }
 
 /* ---- The whole ---- */
@@ -395,37 +339,35 @@ set_relay_text(struct smtp_session *s)
 	    t->address, port);
 }
 
-static int
+static enum opened
 connect_target(struct smtp_session *s)
 {
-	int64_t ms = smtp_scaled(s->hop, SMTP_CONNECT_MS);
-	int64_t left = s->deadline - now_ms();
 	const void *address = &s->target.sa;
 
-	if (left <= 0) {
-		s->net.fd = -1;
-		errno = ETIMEDOUT;
-		return -1;
-	}
-	return net_connect(
-	    &s->net, address, s->target.len, left < ms ? left : ms);
+	if (net_connect(&s->net, address, s->target.len,
+		time_for(s, SMTP_CONNECT_MS)) == 0)
+		return OPEN_OK;
+	bool denied =
+	    errno == EACCES || errno == EPERM || errno == EAFNOSUPPORT;
+	s->failure.kind = denied ? HOP_NO_NETWORK : HOP_UNREACHABLE;
+	outcome_set(&s->failure.outcome, OUTCOME_DEFER, "4.4.1",
+	    "connect to %s: %s", s->relay, strerror(errno));
+	compat_strlcpy(s->failure.outcome.relay, s->relay,
+	    sizeof(s->failure.outcome.relay));
+	return OPEN_FAILED;
 }
 
 static enum opened
 open_once(struct smtp_session *s, bool tls)
 {
 	const struct hop *hop = s->hop;
-	enum opened result;
+	enum opened result = connect_target(s);
 
-	s->broken = false;
-	if (connect_target(s) == -1)
-		return fail_connect(s, errno);
-	if (hop->tls == TLS_IMPLICIT) {
+	s->broken = result != OPEN_OK;
+	if (result == OPEN_OK && hop->tls == TLS_IMPLICIT)
 		result = start_tls(s);
-		if (result != OPEN_OK)
-			return result;
-	}
-	result = greeting(s);
+	if (result == OPEN_OK)
+		result = greeting(s);
 	if (result == OPEN_OK && !hop->auth)
 		tell_greeted(s);
 	if (result == OPEN_OK)
@@ -447,7 +389,7 @@ session_free(struct smtp_session *s)
 {
 	net_close(&s->net);
 	buf_wipe(&s->line);
-	buf_free(&s->challenge);
+	buf_free(&s->said);
 	free(s);
 }
 
@@ -456,13 +398,11 @@ quit(struct smtp_session *s)
 {
 	struct smtp_reply r;
 
-	if (s->broken || s->net.fd == -1)
+	if (s->broken)
 		return;
 	/* The last words have their own time, whatever is left of it. */
 	s->deadline = now_ms() + SMTP_QUIT_MS;
-	buf_reset(&s->line);
-	if (buf_puts(&s->line, "QUIT") == 0)
-		(void)smtp_exchange(s, STAGE_QUIT, &r, NULL);
+	(void)smtp_exchange(s, STAGE_QUIT, "QUIT", NULL, &r);
 }
 
 struct smtp_session *
@@ -478,7 +418,8 @@ smtp_open(const struct hop *hop, const struct smtp_target *target,
 	s->opened = now_ms();
 	s->deadline = deadline;
 	s->line.max = SASL_LINE_MAX;
-	s->challenge.max = SASL_LINE_MAX;
+	s->said.max = REPLY_BYTES_MAX;
+	s->net.fd = -1;
 	set_relay_text(s);
 	result = open_once(s, true);
 	if (result == OPEN_PLAINTEXT) {

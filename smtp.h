@@ -26,8 +26,7 @@ struct smtp_reply {
 
 /* What EHLO offered: forgotten at STARTTLS. */
 struct smtp_features {
-	bool esmtp, pipelining, size, eightbit, starttls, dsn, enhanced;
-	bool smtputf8, chunking;
+	bool pipelining, size, eightbit, starttls, dsn, smtputf8;
 	uint64_t size_limit; /* 0: none told */
 	unsigned auth;       /* AUTH_* bits of auth.h */
 };

@@ -16,9 +16,6 @@
 
 #include "util.h"
 
-/* RFC 5321, 4.5.3.1.5 asks for 512 a line; this bounds their sum. */
-#define REPLY_BYTES_MAX (32 * SMTP_LINE_MAX)
-
 /* Leaves room in an outcome's text for who said it, and to what. */
 #define QUOTED_REPLY_MAX 640
 
@@ -44,12 +41,6 @@ smtp_is_lmtp(const struct smtp_session *s)
 	return s->hop->protocol == PROTOCOL_LMTP;
 }
 
-const char *
-smtp_stage_name(enum smtp_stage stage)
-{
-	return stages[stage].name;
-}
-
 void
 smtp_deadline(struct smtp_session *s, int64_t ms)
 {
@@ -71,9 +62,7 @@ smtp_trace(struct smtp_session *s, char side, const char *text)
 bool
 smtp_line_ok(const char *line, size_t max)
 {
-	size_t i;
-
-	for (i = 0; line[i] != '\0'; i++) {
+	for (size_t i = 0; line[i] != '\0'; i++) {
 		unsigned char c = (unsigned char)line[i];
 		if (c < 0x20 || c == 0x7f || i >= max)
 			return false;
@@ -95,10 +84,9 @@ smtp_put_line(
 	return net_put(&s->net, "\r\n", 2);
 }
 
-/* One line of a reply; -1 with errno. */
 static int
-get_reply_line(struct smtp_session *s, size_t max, struct smtp_reply *r,
-    bool *more, smtp_line_hook *hook, size_t number)
+get_reply_line(
+    struct smtp_session *s, size_t max, struct smtp_reply *r, bool *more)
 {
 	char shown[SMTP_LINE_MAX + 1], *line;
 	size_t len;
@@ -109,69 +97,74 @@ get_reply_line(struct smtp_session *s, size_t max, struct smtp_reply *r,
 		smtp_trace(s, 'S', printable(shown, sizeof(shown), line, len));
 	if (smtp_parse_reply_line(r, line, len, more) == -1)
 		return -1;
-	if (hook != NULL) {
-		size_t skip = len > 4 ? 4 : len;
-		hook(s, number, line + skip, len - skip);
-	}
-	return (int)len;
+	/* What stood behind a NUL may not vanish unseen. */
+	for (char *nul; (nul = memchr(line, '\0', len)) != NULL;)
+		*nul = '?';
+	return buf_put(&s->said, len > 4 ? line + 4 : "",
+	    len > 4 ? len - 3 : 1); /* with its NUL */
 }
 
 int
-smtp_get_reply(struct smtp_session *s, enum smtp_stage stage,
-    struct smtp_reply *reply, smtp_line_hook *hook)
+smtp_get_reply(
+    struct smtp_session *s, enum smtp_stage stage, struct smtp_reply *reply)
 {
 	struct smtp_reply r = {0};
 	size_t max = stage == STAGE_AUTH ? SASL_LINE_MAX : SMTP_LINE_MAX;
-	size_t number = 0, total = 0;
 	bool more = true;
-	int n;
 
 	smtp_deadline(s, stages[stage].ms);
-	while (more) {
-		n = get_reply_line(s, max, &r, &more, hook, number);
-		if (n == -1)
-			return -1;
-		total += (size_t)n;
-		if (++number > SMTP_LINES_MAX || total > REPLY_BYTES_MAX) {
+	buf_reset(&s->said);
+	for (unsigned lines = 0; more; lines++) {
+		if (lines == SMTP_LINES_MAX) {
 			errno = EMSGSIZE;
 			return -1;
 		}
+		if (get_reply_line(s, max, &r, &more) == -1)
+			return -1;
 	}
 	*reply = r;
 	return 0;
 }
 
-bool
-smtp_spoke_early(struct smtp_session *s, struct smtp_reply *reply, int *rc)
+int
+smtp_spoke_early(struct smtp_session *s, struct smtp_reply *reply)
 {
 	if (!net_input_pending(&s->net))
-		return false;
-	*rc = smtp_get_reply(s, STAGE_QUIT, reply, NULL);
-	if (*rc == 0 && reply->code != 421) {
-		*rc = -1;
-		errno = EPROTO;
-	}
-	return true;
+		return 0;
+	if (smtp_get_reply(s, STAGE_QUIT, reply) == -1)
+		return -1;
+	if (reply->code == 421)
+		return 1;
+	errno = EPROTO;
+	return -1;
 }
 
 int
-smtp_exchange(struct smtp_session *s, enum smtp_stage stage,
-    struct smtp_reply *reply, smtp_line_hook *hook)
+smtp_exchange(struct smtp_session *s, enum smtp_stage stage, const char *line,
+    const char *shown, struct smtp_reply *reply)
 {
-	int rc;
+	size_t max = stage == STAGE_AUTH ? SASL_LINE_MAX : SMTP_COMMAND_MAX;
+	int early = smtp_spoke_early(s, reply);
 
-	if (smtp_spoke_early(s, reply, &rc))
-		return rc;
+	if (early != 0)
+		return early == 1 ? 0 : -1;
 	smtp_deadline(s, stages[stage].ms);
-	if (smtp_put_line(s, buf_str(&s->line), SMTP_COMMAND_MAX, NULL) == -1)
+	if (smtp_put_line(s, line, max, shown) == -1)
 		return -1;
 	/* A server that closes says why first: read it all the same. */
 	if (net_flush(&s->net) == -1 && errno == ETIMEDOUT)
 		return -1;
-	return smtp_get_reply(s, stage, reply, hook);
+	return smtp_get_reply(s, stage, reply);
 }
 
 /* ---- Outcomes ---- */
+
+/* These speak of our configuration, not of the mail. */
+static bool
+is_about_us(int code)
+{
+	return code == 530 || code == 534 || code == 535 || code == 538;
+}
 
 /* Subject and detail of RFC 3463 for a code that came without. */
 static const char *
@@ -195,14 +188,31 @@ dsn_for_code(enum smtp_stage stage, int code)
 	    {STAGE_DOT, 452, "3.1"},
 	    {STAGE_DOT, 552, "3.4"},
 	};
-	size_t i;
 
-	if (code == 530 || code == 535 || code == 534 || code == 538)
+	if (is_about_us(code))
 		return "7.0";
-	for (i = 0; i < ARRAY_LEN(table); i++)
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
 		if (table[i].stage == stage && table[i].code == code)
 			return table[i].dsn;
 	return "0.0";
+}
+
+static void
+set_place(const struct smtp_session *s, struct outcome *o)
+{
+	compat_strlcpy(o->relay, s->relay, sizeof(o->relay));
+	o->ms_connect = s->ms_connect;
+	o->ms_transfer =
+	    s->started == 0 ? 0 : (uint32_t)(now_ms() - s->started);
+}
+
+void
+smtp_outcome_text(const struct smtp_session *s, struct outcome *o,
+    enum outcome_class class, const char *dsn, const char *text)
+{
+	outcome_set(o, class, dsn, "host %s[%s]: %s", s->target.name,
+	    s->target.address, text);
+	set_place(s, o);
 }
 
 void
@@ -210,13 +220,11 @@ smtp_outcome_reply(const struct smtp_session *s, struct outcome *o,
     enum outcome_class class, enum smtp_stage stage,
     const struct smtp_reply *reply)
 {
-	char dsn[16], digit = '4';
+	static const char digits[] = {
+	    [OUTCOME_DEFER] = '4', [OUTCOME_SENT] = '2', [OUTCOME_FAIL] = '5'};
+	char dsn[16];
 
-	if (class == OUTCOME_SENT)
-		digit = '2';
-	else if (class == OUTCOME_FAIL)
-		digit = '5';
-	(void)snprintf(dsn, sizeof(dsn), "%c.%s", digit,
+	(void)snprintf(dsn, sizeof(dsn), "%c.%s", digits[class],
 	    reply->dsn[0] != '\0' ? reply->dsn + 2
 				  : dsn_for_code(stage, reply->code));
 	if (class == OUTCOME_SENT)
@@ -225,9 +233,8 @@ smtp_outcome_reply(const struct smtp_session *s, struct outcome *o,
 		outcome_set(o, class, dsn,
 		    "host %s[%s] said: %.*s (in reply to %s)", s->target.name,
 		    s->target.address, QUOTED_REPLY_MAX, reply->text,
-		    smtp_stage_name(stage));
-	compat_strlcpy(o->relay, s->relay, sizeof(o->relay));
-	o->ms_connect = s->ms_connect;
+		    stages[stage].name);
+	set_place(s, o);
 }
 
 /* What went wrong, in words, and its code of RFC 3463 less the class. */
@@ -262,22 +269,14 @@ smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
 	outcome_set(o, class, dsn, "host %s[%s]: %s (%s %s)%s", s->target.name,
 	    s->target.address, words,
 	    error == EINVAL ? "as" : "waiting for the reply to",
-	    smtp_stage_name(stage),
+	    stages[stage].name,
 	    class == OUTCOME_UNCERTAIN ? "; the message may have arrived" : "");
-	compat_strlcpy(o->relay, s->relay, sizeof(o->relay));
-	o->ms_connect = s->ms_connect;
+	set_place(s, o);
 }
 
 enum outcome_class
 smtp_refusal_class(const struct smtp_reply *reply)
 {
-	switch (reply->code) {
-	case 530: /* these speak of our configuration, not of the mail */
-	case 534:
-	case 535:
-	case 538:
-		return OUTCOME_DEFER;
-	default:
-		return reply->code >= 500 ? OUTCOME_FAIL : OUTCOME_DEFER;
-	}
+	return reply->code < 500 || is_about_us(reply->code) ? OUTCOME_DEFER
+							     : OUTCOME_FAIL;
 }

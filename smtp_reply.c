@@ -37,51 +37,39 @@ parse_code(const char *line, size_t len)
 	return (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
 }
 
-/* Digits of one part of an enhanced code: 1 to 3, or 0 if it is none. */
-static size_t
-count_digits(const char *p, size_t len)
-{
-	size_t n = 0;
-
-	while (n < len && n < 4 && is_digit(p[n]))
-		n++;
-	return n > 3 ? 0 : n;
-}
-
 /* Length of "5.1.1" at the start of the text, or 0 (RFC 3463, 2). */
 static size_t
 dsn_length(const char *p, size_t len)
 {
-	size_t n = 1, digits;
-	int part;
+	size_t n = 1;
 
 	if (len < 5 || (*p != '2' && *p != '4' && *p != '5'))
 		return 0;
-	for (part = 0; part < 2; part++) {
-		if (n >= len || p[n++] != '.')
+	for (int part = 0; part < 2; part++) {
+		if (n >= len || p[n] != '.')
 			return 0;
-		digits = count_digits(p + n, len - n);
-		if (digits == 0)
+		size_t start = ++n;
+		while (n < len && is_digit(p[n]))
+			n++;
+		if (n == start || n - start > 3)
 			return 0;
-		n += digits;
 	}
-	if (n < len && p[n] != ' ')
-		return 0;
-	return n;
+	return n == len || p[n] == ' ' ? n : 0;
 }
 
-/* Append printable text, after a blank if there is text already. */
+/* Append printable text, with one blank before it if there is text already. */
 static void
 append_text(struct smtp_reply *r, const char *p, size_t len)
 {
 	size_t used = strlen(r->text);
 
-	if (used > 0 && len > 0 && used < sizeof(r->text) - 1) {
+	for (; len > 0 && *p == ' '; len--)
+		p++;
+	if (len == 0)
+		return;
+	if (used > 0 && used < sizeof(r->text) - 1)
 		r->text[used++] = ' ';
-		r->text[used] = '\0';
-	}
-	if (len > 0)
-		printable(r->text + used, sizeof(r->text) - used, p, len);
+	printable(r->text + used, sizeof(r->text) - used, p, len);
 }
 
 /*
@@ -89,27 +77,16 @@ append_text(struct smtp_reply *r, const char *p, size_t len)
  * lines it repeats what the first line said and is left out.
  */
 static void
-append_line(struct smtp_reply *r, const char *p, size_t len, bool first)
+append_line(struct smtp_reply *r, const char *p, size_t len)
 {
-	size_t n;
+	size_t n = dsn_length(p, len);
 
-	while (len > 0 && *p == ' ') {
-		p++;
-		len--;
-	}
-	n = dsn_length(p, len);
 	if (n > 0 && r->dsn[0] == '\0' && p[0] - '0' == r->code / 100) {
 		memcpy(r->dsn, p, n);
 		r->dsn[n] = '\0';
-	}
-	if (!first && n > 0 && strlen(r->dsn) == n &&
-	    memcmp(r->dsn, p, n) == 0) {
+	} else if (n > 0 && strlen(r->dsn) == n && memcmp(r->dsn, p, n) == 0) {
 		p += n;
 		len -= n;
-		if (len > 0) { /* the blank after it */
-			p++;
-			len--;
-		}
 	}
 	append_text(r, p, len);
 }
@@ -137,7 +114,7 @@ smtp_parse_reply_line(
 	}
 	*more = len > 3 && line[3] == '-';
 	if (len > 4)
-		append_line(r, line + 4, len - 4, first);
+		append_line(r, line + 4, len - 4);
 	return 0;
 }
 
@@ -169,13 +146,10 @@ parse_flag(struct smtp_features *f, const char *word, size_t len)
 	    {"8BITMIME", &f->eightbit},
 	    {"STARTTLS", &f->starttls},
 	    {"DSN", &f->dsn},
-	    {"ENHANCEDSTATUSCODES", &f->enhanced},
 	    {"SMTPUTF8", &f->smtputf8},
-	    {"CHUNKING", &f->chunking},
 	};
-	size_t i;
 
-	for (i = 0; i < ARRAY_LEN(flags); i++)
+	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
 		if (strlen(flags[i].name) == len &&
 		    ascii_strncasecmp(flags[i].name, word, len) == 0)
 			*flags[i].flag = true;

@@ -21,93 +21,157 @@
 #include "smtp_session.h"
 #include "util.h"
 
+/* ---- Verdicts ---- */
+
+/* How a step of a transaction ended. */
+enum step {
+	STEP_ON, /* in step: go on */
+	STEP_END /* this session can do no more for the task */
+};
+
+static struct smtp_recipient *
+recipient(const struct smtp_group *g, size_t n)
+{
+	return &g->task->recipients[g->index[n]];
+}
+
+/* Final, to be reported. */
+static void
+decide(struct smtp_recipient *r, const struct outcome *o)
+{
+	r->outcome = *o;
+	r->state = RCPT_DECIDED;
+}
+
+/*
+ * Recipients that the group is still about.  Once the message is on its way
+ * only the accepted ones are: one that is asked for again then belongs to the
+ * envelope behind the dot.
+ */
+static bool
+is_in_play(const struct smtp_group *g, size_t n)
+{
+	enum smtp_recipient_state state = recipient(g, n)->state;
+
+	return state == RCPT_ACCEPTED || (state == RCPT_ASKED && !g->data);
+}
+
+/* One outcome for all in play: final, or left to the next address. */
+static void
+settle(struct smtp_group *g, const struct outcome *o, bool final)
+{
+	for (size_t n = 0; n < g->count; n++) {
+		if (!is_in_play(g, n))
+			continue;
+		if (final) {
+			decide(recipient(g, n), o);
+		} else {
+			smtp_task_note(g->task, g->index[n], o);
+			recipient(g, n)->state = RCPT_NEXT;
+		}
+	}
+}
+
+/*
+ * The stream is lost or out of step.  If nothing was heard on a connection
+ * that was kept from an earlier task, it had just ended: no verdict.
+ */
+static enum step
+lose(struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage,
+    int error)
+{
+	struct outcome o = {0};
+
+	s->broken = true;
+	s->stale =
+	    s->tasks > 1 && !g->heard && error != ETIMEDOUT && error != EINVAL;
+	smtp_outcome_error(s, &o, OUTCOME_DEFER, stage, error);
+	if (!s->stale)
+		settle(g, &o, false);
+	return STEP_END;
+}
+
+/* Out of step: refusals read so far may belong to something else. */
+static enum step
+desync(struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage)
+{
+	g->data = false; /* no dot was sent: nobody has the message */
+	for (size_t n = 0; n < g->count; n++)
+		if (recipient(g, n)->state == RCPT_DECIDED)
+			recipient(g, n)->state = RCPT_ASKED;
+	return lose(s, g, stage, EPROTO);
+}
+
+/* 421: the server is about to close. */
+static enum step
+shut_out(struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage,
+    const struct smtp_reply *r)
+{
+	struct outcome o = {0};
+
+	s->broken = true;
+	s->stale = s->tasks > 1 && (stage == STAGE_RSET || stage == STAGE_MAIL);
+	smtp_outcome_reply(s, &o, OUTCOME_DEFER, stage, r);
+	if (!s->stale)
+		settle(g, &o, false);
+	return STEP_END;
+}
+
 /* ---- Replies to the envelope ---- */
 
-/* Ask (unless the whole group is written already) and hear the answer. */
-static int
+/*
+ * Ask (unless the whole group is written already) and hear the answer.  On:
+ * there is one, and no goodbye.
+ */
+static enum step
 hear(struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage,
     size_t n, struct smtp_reply *r)
 {
-	int rc;
+	int rc = g->written ? smtp_get_reply(s, stage, r)
+			    : smtp_exchange(s, stage,
+				  smtp_build_command(s, g, stage, n), NULL, r);
 
-	if (g->written) {
-		rc = smtp_get_reply(s, stage, r, NULL);
-	} else {
-		smtp_build_command(s, g, stage, n);
-		rc = smtp_exchange(s, stage, r, NULL);
-	}
-	if (rc == 0)
-		g->heard++;
-	return rc;
-}
-
-static enum smtp_step
-hear_rset(struct smtp_session *s, struct smtp_group *g)
-{
-	struct smtp_reply r;
-
-	if (hear(s, g, STAGE_RSET, 0, &r) == -1)
-		return smtp_group_lose(s, g, STAGE_RSET, errno);
-	if (r.code == 421)
-		return smtp_group_shut_out(s, g, STAGE_RSET, &r);
-	return r.code / 100 == 2 ? STEP_ON
-				 : smtp_group_desync(s, g, STAGE_RSET);
-}
-
-/* 555, or the same as an enhanced code: without parameters then (H-40). */
-static bool
-dislikes_params(const struct smtp_group *g, const struct smtp_reply *r)
-{
-	return g->params && (r->code == 555 || strcmp(r->dsn, "5.5.4") == 0);
+	if (rc == -1)
+		return lose(s, g, stage, errno);
+	g->heard = true;
+	return r->code == 421 ? shut_out(s, g, stage, r) : STEP_ON;
 }
 
 static void
 refuse_mail(
     struct smtp_session *s, struct smtp_group *g, const struct smtp_reply *r)
 {
-	struct outcome o;
-	size_t n;
+	struct outcome o = {0};
 	enum outcome_class class = smtp_refusal_class(r);
 	bool too_large = r->code == 552 || strcmp(r->dsn, "5.3.4") == 0;
 
 	s->need_rset = true;
-	if (!s->no_params && dislikes_params(g, r)) {
+	/* 555, or the same as an enhanced code: without parameters (H-40). */
+	if (!s->no_params && g->params &&
+	    (r->code == 555 || strcmp(r->dsn, "5.5.4") == 0)) {
 		s->no_params = true;
-		for (n = 0; n < g->count; n++)
-			g->task->recipients[g->index[n]].state = RCPT_WAITING;
+		for (size_t n = 0; n < g->count; n++)
+			recipient(g, n)->state = RCPT_WAITING;
 		return;
 	}
-	o = smtp_group_outcome(s, g, class, STAGE_MAIL, r);
+	smtp_outcome_reply(s, &o, class, STAGE_MAIL, r);
 	/* Another server may have other limits (H-29, H-39). */
-	smtp_group_settle(g, &o, class == OUTCOME_FAIL && !too_large);
+	settle(g, &o, class == OUTCOME_FAIL && !too_large);
 }
 
-static enum smtp_step
+static enum step
 hear_mail(struct smtp_session *s, struct smtp_group *g)
 {
 	struct smtp_reply r;
 
-	if (hear(s, g, STAGE_MAIL, 0, &r) == -1)
-		return smtp_group_lose(s, g, STAGE_MAIL, errno);
-	if (r.code == 421)
-		return smtp_group_shut_out(s, g, STAGE_MAIL, &r);
+	if (hear(s, g, STAGE_MAIL, 0, &r) != STEP_ON)
+		return STEP_END;
 	if (r.code / 100 == 3)
-		return smtp_group_desync(s, g, STAGE_MAIL);
+		return desync(s, g, STAGE_MAIL);
 	g->mail_ok = r.code / 100 == 2;
 	if (!g->mail_ok)
 		refuse_mail(s, g, &r);
 	return STEP_ON;
-}
-
-static bool
-contains(const char *text, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (; *text != '\0'; text++)
-		if (ascii_strncasecmp(text, word, len) == 0)
-			return true;
-	return false;
 }
 
 /* RFC 5321, 4.5.3.1.10: 452, and 552 from old servers, may mean that. */
@@ -117,44 +181,38 @@ says_too_many(const struct smtp_reply *r)
 	if (r->code != 452 && r->code != 552)
 		return false;
 	return r->dsn[0] == '\0' || strcmp(r->dsn + 1, ".5.3") == 0 ||
-	       contains(r->text, "too many");
+	       strcasestr(r->text, "too many") != NULL;
 }
 
-static void
-judge_recipient(struct smtp_session *s, struct smtp_group *g, size_t i,
-    const struct smtp_reply *r, size_t *accepted)
+static size_t
+accepted_count(const struct smtp_group *g)
 {
-	struct smtp_recipient *recipient = &g->task->recipients[i];
-	struct outcome o;
-
-	if (r->code / 100 == 2) {
-		recipient->state = RCPT_ACCEPTED;
-		++*accepted;
-	} else if (says_too_many(r) && *accepted > 0) {
-		recipient->state = RCPT_WAITING; /* for the next envelope */
-	} else {
-		o = smtp_group_outcome(
-		    s, g, smtp_refusal_class(r), STAGE_RCPT, r);
-		smtp_task_decide(g->task, i, &o);
-	}
+	return smtp_task_count(g->task, RCPT_ACCEPTED);
 }
 
-static enum smtp_step
+static enum step
 hear_recipients(struct smtp_session *s, struct smtp_group *g)
 {
 	struct smtp_reply r;
-	size_t n, accepted = 0;
+	struct outcome o = {0};
 
-	for (n = 0; n < g->count; n++) {
-		if (hear(s, g, STAGE_RCPT, n, &r) == -1)
-			return smtp_group_lose(s, g, STAGE_RCPT, errno);
-		if (r.code == 421)
-			return smtp_group_shut_out(s, g, STAGE_RCPT, &r);
+	for (size_t n = 0; n < g->count; n++) {
+		if (hear(s, g, STAGE_RCPT, n, &r) != STEP_ON)
+			return STEP_END;
 		if (!g->mail_ok)
 			continue; /* its 503 is about MAIL */
 		if (r.code / 100 == 3)
-			return smtp_group_desync(s, g, STAGE_RCPT);
-		judge_recipient(s, g, g->index[n], &r, &accepted);
+			return desync(s, g, STAGE_RCPT);
+		if (r.code / 100 == 2) {
+			recipient(g, n)->state = RCPT_ACCEPTED;
+		} else if (says_too_many(&r) && accepted_count(g) > 0) {
+			/* For the next envelope. */
+			recipient(g, n)->state = RCPT_WAITING;
+		} else {
+			smtp_outcome_reply(
+			    s, &o, smtp_refusal_class(&r), STAGE_RCPT, &r);
+			decide(recipient(g, n), &o);
+		}
 	}
 	return STEP_ON;
 }
@@ -166,10 +224,11 @@ refuse_data(
 	/* 503 is about the order of commands: nobody's mail is at fault. */
 	enum outcome_class class =
 	    r->code == 503 ? OUTCOME_DEFER : smtp_refusal_class(r);
-	struct outcome o = smtp_group_outcome(s, g, class, STAGE_DATA, r);
+	struct outcome o = {0};
 
 	s->need_rset = true;
-	smtp_group_settle(g, &o, class == OUTCOME_FAIL);
+	smtp_outcome_reply(s, &o, class, STAGE_DATA, r);
+	settle(g, &o, class == OUTCOME_FAIL);
 }
 
 /* Bytes beyond the last reply we asked for; a goodbye is not one of ours. */
@@ -185,42 +244,37 @@ is_surplus(struct smtp_session *s)
 	return len > 0 && (len < 3 || memcmp(n->in + n->in_pos, "421", 3) != 0);
 }
 
-static enum smtp_step
+static enum step
 hear_data(struct smtp_session *s, struct smtp_group *g)
 {
 	struct smtp_reply r;
 
-	if (hear(s, g, STAGE_DATA, 0, &r) == -1)
-		return smtp_group_lose(s, g, STAGE_DATA, errno);
-	if (r.code == 421)
-		return smtp_group_shut_out(s, g, STAGE_DATA, &r);
+	if (hear(s, g, STAGE_DATA, 0, &r) != STEP_ON)
+		return STEP_END;
 	if (r.code / 100 == 2)
-		return smtp_group_desync(s, g, STAGE_DATA);
+		return desync(s, g, STAGE_DATA);
 	g->data = r.code / 100 == 3;
 	if (!g->data)
 		refuse_data(s, g, &r);
 	/* One reply too many, and the others may be those of others (H-30). */
 	if (g->written && is_surplus(s))
-		return smtp_group_desync(s, g, STAGE_DATA);
+		return desync(s, g, STAGE_DATA);
 	return STEP_ON;
-}
-
-/* How many of the group wait for the message. */
-static size_t
-accepted_count(const struct smtp_group *g)
-{
-	return smtp_task_count(g->task, RCPT_ACCEPTED);
 }
 
 /*
  * One by one, a refused MAIL makes RCPT pointless, and no recipient DATA; in
  * a written group the replies come anyway.
  */
-static enum smtp_step
+static enum step
 hear_envelope(struct smtp_session *s, struct smtp_group *g)
 {
-	if (g->rset && hear_rset(s, g) != STEP_ON)
+	struct smtp_reply r;
+
+	if (g->rset && hear(s, g, STAGE_RSET, 0, &r) != STEP_ON)
 		return STEP_END;
+	if (g->rset && r.code / 100 != 2)
+		return desync(s, g, STAGE_RSET);
 	if (hear_mail(s, g) != STEP_ON)
 		return STEP_END;
 	if (!g->mail_ok && !g->written)
@@ -235,67 +289,59 @@ hear_envelope(struct smtp_session *s, struct smtp_group *g)
 	return hear_data(s, g);
 }
 
-static enum smtp_step
+static enum step
 send_envelope(struct smtp_session *s, struct smtp_group *g)
 {
 	struct smtp_reply r;
-	int rc;
 
 	if (!s->features.pipelining || g->written)
 		return hear_envelope(s, g);
-	if (smtp_spoke_early(s, &r, &rc)) {
-		if (rc == -1)
-			return smtp_group_lose(s, g, STAGE_MAIL, errno);
-		g->heard = 1;
-		return smtp_group_shut_out(s, g, STAGE_MAIL, &r);
-	}
+	int early = smtp_spoke_early(s, &r);
+	if (early == 1)
+		return shut_out(s, g, STAGE_MAIL, &r);
+	if (early == -1)
+		return lose(s, g, STAGE_MAIL, errno);
 	smtp_deadline(s, SMTP_COMMAND_MS);
 	if (smtp_group_put(s, g) == -1 ||
 	    (net_flush(&s->net) == -1 && errno == ETIMEDOUT))
-		return smtp_group_lose(s, g, STAGE_MAIL, errno);
+		return lose(s, g, STAGE_MAIL, errno);
 	return hear_envelope(s, g);
 }
 
 /* ---- The message ---- */
 
 /* No recipient, and yet 354: an empty message for nobody (H-49). */
-static enum smtp_step
+static enum step
 send_lone_dot(struct smtp_session *s, struct smtp_group *g)
 {
 	struct smtp_reply r;
 
 	s->need_rset = false;
-	buf_reset(&s->line);
-	if (buf_putc(&s->line, '.') == -1 ||
-	    smtp_exchange(s, STAGE_DOT, &r, NULL) == -1)
-		return smtp_group_lose(s, g, STAGE_DOT, errno);
-	if (r.code == 421)
-		return smtp_group_shut_out(s, g, STAGE_DOT, &r);
-	return STEP_ON;
+	if (smtp_exchange(s, STAGE_DOT, ".", NULL, &r) == -1)
+		return lose(s, g, STAGE_DOT, errno);
+	return r.code == 421 ? shut_out(s, g, STAGE_DOT, &r) : STEP_ON;
 }
 
 /* The server spoke before the message was through (H-55). */
-static enum smtp_step
+static enum step
 hear_interruption(struct smtp_session *s, struct smtp_group *g)
 {
 	struct smtp_reply r;
-	struct outcome o;
-	enum outcome_class class;
+	struct outcome o = {0};
 
 	s->broken = true; /* a dot now would be taken for the message's end */
-	if (smtp_get_reply(s, STAGE_DATA, &r, NULL) == -1)
-		return smtp_group_lose(s, g, STAGE_DOT, errno);
+	if (smtp_get_reply(s, STAGE_DATA, &r) == -1)
+		return lose(s, g, STAGE_DOT, errno);
 	if (r.code == 421)
-		return smtp_group_shut_out(s, g, STAGE_DOT, &r);
+		return shut_out(s, g, STAGE_DOT, &r);
 	if (r.code < 400)
-		return smtp_group_lose(s, g, STAGE_DOT, EPROTO);
-	class = smtp_refusal_class(&r);
-	o = smtp_group_outcome(s, g, class, STAGE_DOT, &r);
-	smtp_group_settle(g, &o, true);
+		return lose(s, g, STAGE_DOT, EPROTO);
+	smtp_outcome_reply(s, &o, smtp_refusal_class(&r), STAGE_DOT, &r);
+	settle(g, &o, true);
 	return STEP_END;
 }
 
-static enum smtp_step
+static enum step
 give_up_unreadable(struct smtp_session *s, struct smtp_group *g)
 {
 	struct outcome o = {0};
@@ -303,7 +349,7 @@ give_up_unreadable(struct smtp_session *s, struct smtp_group *g)
 	s->broken = true;
 	outcome_set(
 	    &o, OUTCOME_DEFER, "4.3.0", "the queued message cannot be read");
-	smtp_group_settle(g, &o, true);
+	settle(g, &o, true);
 	return STEP_END;
 }
 
@@ -323,62 +369,44 @@ put_ahead(struct smtp_session *s, struct smtp_group *g)
 	else if (s->tasks < JOBS_PER_CONNECTION && smtp_usable(s) &&
 		 s->cb->next != NULL)
 		next = s->cb->next(s->cb->arg);
-	if (next == NULL || smtp_is_too_large(s, &next->job))
-		return;
-	if (!smtp_group_gather(s, &s->ahead, next)) {
-		s->ahead.task = NULL;
-		return;
-	}
 	/* If it fails so does the flush that follows, or the reply. */
-	(void)smtp_group_put(s, &s->ahead);
+	if (next != NULL && smtp_group_gather(s, &s->ahead, next))
+		(void)smtp_group_put(s, &s->ahead);
 }
 
-static void
-report_uncertain(struct smtp_session *s, struct smtp_group *g, int error)
+/* The dot was sent, and what it came to is not known. */
+static enum step
+end_uncertain(struct smtp_session *s, struct smtp_group *g, int error)
 {
 	struct outcome o = {0};
 
 	s->broken = true;
 	smtp_outcome_error(s, &o, OUTCOME_UNCERTAIN, STAGE_DOT, error);
-	smtp_group_stamp(g, &o);
-	smtp_group_settle(g, &o, true);
-}
-
-/* The next accepted recipient from n on, or g->count. */
-static size_t
-next_accepted(const struct smtp_group *g, size_t n)
-{
-	while (n < g->count &&
-	       g->task->recipients[g->index[n]].state != RCPT_ACCEPTED)
-		n++;
-	return n;
+	settle(g, &o, true);
+	return STEP_END;
 }
 
 /* A final reply to the dot: one for all, or in LMTP one a recipient. */
-static enum smtp_step
+static enum step
 hear_dot(struct smtp_session *s, struct smtp_group *g)
 {
 	struct smtp_reply r;
-	struct outcome o;
-	enum outcome_class class;
-	size_t n;
+	struct outcome o = {0};
 
-	for (n = next_accepted(g, 0); n < g->count; n = next_accepted(g, n)) {
-		if (smtp_get_reply(s, STAGE_DOT, &r, NULL) == -1) {
-			report_uncertain(s, g, errno);
-			return STEP_END;
-		}
-		if (r.code / 100 == 3) {
-			report_uncertain(s, g, EPROTO);
-			return STEP_END;
-		}
-		class =
-		    r.code / 100 == 2 ? OUTCOME_SENT : smtp_refusal_class(&r);
-		o = smtp_group_outcome(s, g, class, STAGE_DOT, &r);
+	for (size_t n = 0; n < g->count; n++) {
+		if (recipient(g, n)->state != RCPT_ACCEPTED)
+			continue;
+		if (smtp_get_reply(s, STAGE_DOT, &r) == -1)
+			return end_uncertain(s, g, errno);
+		if (r.code / 100 == 3)
+			return end_uncertain(s, g, EPROTO);
+		smtp_outcome_reply(s, &o,
+		    r.code / 100 == 2 ? OUTCOME_SENT : smtp_refusal_class(&r),
+		    STAGE_DOT, &r);
 		if (smtp_is_lmtp(s) && r.code != 421)
-			smtp_task_decide(g->task, g->index[n], &o);
+			decide(recipient(g, n), &o);
 		else
-			smtp_group_settle(g, &o, true);
+			settle(g, &o, true);
 		smtp_task_report(g->task, s->cb);
 		if (r.code == 421) {
 			s->broken = true;
@@ -388,7 +416,7 @@ hear_dot(struct smtp_session *s, struct smtp_group *g)
 	return STEP_ON;
 }
 
-static enum smtp_step
+static enum step
 send_message(struct smtp_session *s, struct smtp_group *g)
 {
 	switch (smtp_put_body(s, &g->task->job)) {
@@ -399,29 +427,28 @@ send_message(struct smtp_session *s, struct smtp_group *g)
 	case BODY_UNREADABLE:
 		return give_up_unreadable(s, g);
 	case BODY_LOST:
-		return smtp_group_lose(s, g, STAGE_DOT, errno);
+		return lose(s, g, STAGE_DOT, errno);
 	}
 	smtp_deadline(s, SMTP_DATA_BLOCK_MS);
 	/* Not traced: "[message]" of a transcript includes the final dot. */
 	if (net_put(&s->net, ".\r\n", 3) == -1)
-		return smtp_group_lose(s, g, STAGE_DOT, errno);
+		return lose(s, g, STAGE_DOT, errno);
 	put_ahead(s, g);
 	/* From here on the server may have it all, whatever we are told. */
-	if (net_flush(&s->net) == -1 && errno == ETIMEDOUT) {
-		report_uncertain(s, g, errno);
-		return STEP_END;
-	}
+	if (net_flush(&s->net) == -1 && errno == ETIMEDOUT)
+		return end_uncertain(s, g, errno);
 	return hear_dot(s, g);
 }
 
 /* ---- The whole ---- */
 
-static enum smtp_step
+static enum step
 transact(struct smtp_session *s, struct smtp_task *t)
 {
 	struct smtp_group g = s->ahead;
 
 	s->ahead.task = NULL;
+	s->started = now_ms();
 	if (g.task != t && !smtp_group_gather(s, &g, t))
 		return STEP_END;
 	if (send_envelope(s, &g) != STEP_ON)
@@ -429,17 +456,14 @@ transact(struct smtp_session *s, struct smtp_task *t)
 	smtp_task_report(t, s->cb);
 	if (!g.data)
 		return STEP_ON;
-	if (accepted_count(&g) == 0)
-		return send_lone_dot(s, &g);
-	return send_message(s, &g);
+	return accepted_count(&g) > 0 ? send_message(s, &g)
+				      : send_lone_dot(s, &g);
 }
 
 /* A fresh start at this address for all that is not settled. */
 static void
 begin(struct smtp_session *s, struct smtp_task *t)
 {
-	size_t i;
-
 	s->tasks++;
 	if (s->tasks > 1)
 		s->ms_connect = 0;
@@ -447,7 +471,7 @@ begin(struct smtp_session *s, struct smtp_task *t)
 	s->deadline = t->deadline;
 	if (s->ahead.task == t)
 		return;
-	for (i = 0; i < t->job.nrecipients; i++)
+	for (size_t i = 0; i < t->job.nrecipients; i++)
 		if (t->recipients[i].state != RCPT_SETTLED)
 			t->recipients[i].state = RCPT_WAITING;
 }
@@ -455,7 +479,7 @@ begin(struct smtp_session *s, struct smtp_task *t)
 enum smtp_sent
 smtp_send(struct smtp_session *s, struct smtp_task *t)
 {
-	enum smtp_step step = STEP_ON;
+	enum step step = STEP_ON;
 
 	begin(s, t);
 	while (step == STEP_ON &&

@@ -30,10 +30,9 @@ struct smtp_group {
 	bool rset;    /* RSET goes before */
 	bool written; /* all of it in one write (PIPELINING) */
 	bool params;  /* MAIL had parameters */
+	bool heard;   /* a reply was read */
 	bool mail_ok; /* MAIL was accepted */
 	bool data;    /* 354: the server waits for the message */
-	size_t heard; /* replies read */
-	int64_t started;
 };
 
 struct smtp_session {
@@ -45,9 +44,10 @@ struct smtp_session {
 	struct smtp_group ahead; /* written with the dot before; or no task */
 	struct smtp_failure failure; /* while opening */
 	struct buf line;             /* the command under construction */
-	struct buf challenge;        /* text of the last AUTH reply line */
+	struct buf said; /* the last reply's lines less their code, NUL-ended */
 	char relay[RELAY_TEXT_MAX + 1];
 	int64_t opened, deadline;
+	int64_t started;     /* the transaction under way, or 0 */
 	uint32_t ms_connect; /* for the first task's outcomes, then 0 */
 	size_t tasks;        /* begun here */
 	bool broken;         /* out of step or lost: no QUIT, no more */
@@ -56,26 +56,22 @@ struct smtp_session {
 	bool no_params; /* 555: this server takes no parameters */
 };
 
-/* Gives each line of a reply to somebody (EHLO's features, AUTH). */
-typedef void smtp_line_hook(
-    struct smtp_session *s, size_t number, const char *text, size_t len);
-
 /* ---- smtp_io.c ---- */
 
 bool smtp_is_lmtp(const struct smtp_session *s);
-const char *smtp_stage_name(enum smtp_stage stage);
 
 /* Deadline of the stage or ms, but never after the session's. */
 void smtp_deadline(struct smtp_session *s, int64_t ms);
 
+/* The last gate: no control byte, and at most max bytes. */
+bool smtp_line_ok(const char *line, size_t max);
+
 /*
- * Buffer one command line.  The last gate: a control byte or a line over
- * max bytes never leaves.  Returns 0, or -1 with errno (EINVAL, EMSGSIZE, or
- * that of writing).  shown: what the trace gets instead, or NULL.
+ * Buffer one command line.  Returns 0, or -1 with errno: EINVAL (it may not
+ * leave) or that of writing.  shown: what the trace gets instead, or NULL.
  */
 int smtp_put_line(
     struct smtp_session *s, const char *line, size_t max, const char *shown);
-bool smtp_line_ok(const char *line, size_t max);
 
 /*
  * Read one complete reply within the stage's deadline.
@@ -87,21 +83,24 @@ bool smtp_line_ok(const char *line, size_t max);
  *	EIO	    TLS failed
  * After -1 the stream is out of step: close it without QUIT.
  */
-int smtp_get_reply(struct smtp_session *s, enum smtp_stage stage,
-    struct smtp_reply *reply, smtp_line_hook *hook);
+int smtp_get_reply(
+    struct smtp_session *s, enum smtp_stage stage, struct smtp_reply *reply);
 
 /*
- * Send s->line as a command and read its reply.  Bytes that wait before we
- * asked: a 421 is taken as the reply, anything else is EPROTO.
+ * Bytes that wait before we asked: 0 there are none, 1 a 421 is in *reply,
+ * -1 as smtp_get_reply(); any other reply is EPROTO.
  */
-int smtp_exchange(struct smtp_session *s, enum smtp_stage stage,
-    struct smtp_reply *reply, smtp_line_hook *hook);
+int smtp_spoke_early(struct smtp_session *s, struct smtp_reply *reply);
 
-/* True, with 0 or -1 in *rc as smtp_get_reply(), if the peer spoke first. */
-bool smtp_spoke_early(
-    struct smtp_session *s, struct smtp_reply *reply, int *rc);
+/* Send a command and read its reply, or the 421 that came before. */
+int smtp_exchange(struct smtp_session *s, enum smtp_stage stage,
+    const char *line, const char *shown, struct smtp_reply *reply);
 
 void smtp_trace(struct smtp_session *s, char side, const char *text);
+
+/* An outcome in our own words. */
+void smtp_outcome_text(const struct smtp_session *s, struct outcome *o,
+    enum outcome_class class, const char *dsn, const char *text);
 
 /* An outcome that a reply decides; its code gets the class's digit. */
 void smtp_outcome_reply(const struct smtp_session *s, struct outcome *o,
@@ -115,56 +114,18 @@ void smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
 /* What a refusal means: FAIL, or DEFER for 4yz and for our own set-up. */
 enum outcome_class smtp_refusal_class(const struct smtp_reply *reply);
 
-/* ---- smtp_command.c: all leave a line in s->line ---- */
-
-bool smtp_needs_utf8(const char *address);
-void smtp_build_rcpt(struct smtp_session *s, const struct job_recipient *r);
-
-/* STAGE_RSET, _MAIL, _RCPT (the group's n-th) or _DATA. */
-void smtp_build_command(struct smtp_session *s, struct smtp_group *g,
-    enum smtp_stage stage, size_t n);
-
-/* ---- smtp_group.c ---- */
-
-/* How a step of a transaction ended. */
-enum smtp_step {
-	STEP_ON, /* in step: go on */
-	STEP_END /* this session can do no more for the task */
-};
-
-/* True if EHLO told a limit that the message is over. */
-bool smtp_is_too_large(const struct smtp_session *s, const struct job *j);
+/* ---- smtp_envelope.c ---- */
 
 /* Gather the waiting recipients into one envelope; false if there are none. */
 bool smtp_group_gather(
     struct smtp_session *s, struct smtp_group *g, struct smtp_task *t);
 
-/* Buffer the whole envelope (RFC 2920).  0, or -1 with errno. */
+/* STAGE_RSET, _MAIL, _RCPT (the group's n-th) or _DATA, into s->line. */
+const char *smtp_build_command(struct smtp_session *s, struct smtp_group *g,
+    enum smtp_stage stage, size_t n);
+
+/* Buffer the whole envelope (RFC 2920, 3.1: DATA ends it).  0, or -1. */
 int smtp_group_put(struct smtp_session *s, struct smtp_group *g);
-
-/* A final outcome for recipient i, to be reported. */
-void smtp_task_decide(struct smtp_task *t, size_t i, const struct outcome *o);
-
-/* One outcome for all in play: final, or left to the next address. */
-void smtp_group_settle(
-    struct smtp_group *g, const struct outcome *o, bool final);
-
-/* What a reply means for the group's recipients, with the time it took. */
-struct outcome smtp_group_outcome(struct smtp_session *s,
-    const struct smtp_group *g, enum outcome_class class, enum smtp_stage stage,
-    const struct smtp_reply *r);
-void smtp_group_stamp(const struct smtp_group *g, struct outcome *o);
-
-/*
- * Ends of a session in the middle of a group: lost (errno), out of step (so
- * that what was decided but not reported does not count), told 421.
- */
-enum smtp_step smtp_group_lose(struct smtp_session *s, struct smtp_group *g,
-    enum smtp_stage stage, int error);
-enum smtp_step smtp_group_desync(
-    struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage);
-enum smtp_step smtp_group_shut_out(struct smtp_session *s, struct smtp_group *g,
-    enum smtp_stage stage, const struct smtp_reply *r);
 
 /* ---- smtp_body.c ---- */
 

@@ -65,9 +65,9 @@ smtp_task_open(const struct smtp_task *t)
 size_t
 smtp_task_count(const struct smtp_task *t, enum smtp_recipient_state state)
 {
-	size_t i, n = 0;
+	size_t n = 0;
 
-	for (i = 0; i < t->job.nrecipients; i++)
+	for (size_t i = 0; i < t->job.nrecipients; i++)
 		if (t->recipients[i].state == state)
 			n++;
 	return n;
@@ -96,9 +96,7 @@ report(struct smtp_task *t, size_t i, const struct smtp_callbacks *cb)
 void
 smtp_task_report(struct smtp_task *t, const struct smtp_callbacks *cb)
 {
-	size_t i;
-
-	for (i = 0; i < t->job.nrecipients; i++)
+	for (size_t i = 0; i < t->job.nrecipients; i++)
 		if (t->recipients[i].state == RCPT_DECIDED)
 			report(t, i, cb);
 }
@@ -106,13 +104,10 @@ smtp_task_report(struct smtp_task *t, const struct smtp_callbacks *cb)
 void
 smtp_task_finish(struct smtp_task *t, const struct smtp_callbacks *cb)
 {
-	struct outcome *o;
-	size_t i;
-
-	for (i = 0; i < t->job.nrecipients; i++) {
+	for (size_t i = 0; i < t->job.nrecipients; i++) {
+		struct outcome *o = &t->recipients[i].outcome;
 		if (t->recipients[i].state == RCPT_SETTLED)
 			continue;
-		o = &t->recipients[i].outcome;
 		if (o->text[0] == '\0')
 			outcome_set(o, OUTCOME_DEFER, "4.4.0",
 			    "no server took the message");

@@ -35,10 +35,10 @@ DMA_OBJS=	options.o submit.o queue.o entries.o hops.o agents.o work.o \
 		spool_wake.o envelope.o addr.o addr_parse.o header.o conf.o conf_relay.o \
 		aliases_parse.o aliases_scan.o $(FLOOR0)
 BECOME_OBJS=	dotlock.o $(FLOOR0)
-SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_group.o smtp_command.o \
+SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
 		smtp_body.o smtp_io.o smtp_reply.o smtp_task.o auth.o job.o \
-		net.o crypto.o crypto_context.o crypto_certificate.o \
-		dns.o dns_parse.o dns_hosts.o dns_query.o addr.o base64.o \
+		net.o crypto.o crypto_certificate.o \
+		dns.o dns_parse.o dns_files.o dns_query.o addr.o base64.o \
 		$(FLOOR0)
 LOCAL_OBJS=	dotlock.o job.o addr.o $(FLOOR0)
 MAINS=		dma.o become.o agent.o local.o
@@ -49,7 +49,7 @@ DEFS=		-D_GNU_SOURCE -DDMA_VERSION=\"$(VERSION)\" \
 		-DDMA_LIBEXECDIR=\"$(LIBEXEC)\" -DDMA_MAILDIR=\"$(MAILDIR)\" \
 		-DDMA_ALIASES=\"$(ALIASES)\" -DDMA_USER=\"$(USER)\" \
 		-DDMA_GROUP=\"$(GROUP)\" -DDMA_AGENTUSER=\"$(AGENTUSER)\"
-# What of HARDEN, HARDEN_LD and RESOLVLIBS works here, the wrappers ask.
+# What of HARDEN and HARDEN_LD works here, the wrappers ask.
 PROBE=		sh $(SRCDIR)/test/probe-flags
 # make WERROR=1: a warning is an error.
 WERRORFLAG=	$(WERROR:1=-Werror)
@@ -65,24 +65,31 @@ ALL_LDFLAGS=	$(HARDEN_LD) $(LDFLAGS)
 
 all: $(PROGRAMS)
 
+# make Q= shows the whole commands.
+Q=		@
 COMPILE=	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c
 .c.o:
-	$(COMPILE) -o $@ $<
+	@echo "compile $@"
+	$(Q)$(COMPILE) -o $@ $<
 
 dma: dma.o $(DMA_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ dma.o $(DMA_OBJS) $(LIBS)
+	@echo "link    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ dma.o $(DMA_OBJS) $(LIBS)
 dma-become: become.o $(BECOME_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ become.o $(BECOME_OBJS) \
+	@echo "link    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ become.o $(BECOME_OBJS) \
 	    $(LIBS)
 dma-smtp: agent.o $(SMTP_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ agent.o $(SMTP_OBJS) \
-	    $(SSLLIBS) $(RESOLVLIBS) $(LIBS)
+	@echo "link    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ agent.o $(SMTP_OBJS) \
+	    $(SSLLIBS) $(LIBS)
 dma-local: local.o $(LOCAL_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ local.o $(LOCAL_OBJS) $(LIBS)
+	@echo "link    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ local.o $(LOCAL_OBJS) $(LIBS)
 
 # Everything is compiled again when the compiler, a flag or a compiled-in path
 # is another, so that `make; make install PREFIX=/usr` installs no stale path.
-$(MAINS) $(DMA_OBJS) $(SMTP_OBJS): flags.stamp
+$(MAINS) $(DMA_OBJS) $(SMTP_OBJS) $(LOCAL_OBJS): flags.stamp
 flags.stamp: FORCE
 	@flags='$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS)'; \
 	echo "$$flags" | cmp -s - $@ || echo "$$flags" >$@
@@ -90,15 +97,19 @@ FORCE:
 
 # Generated code is exempt from the warnings.
 aliases_parse.c: $(SRCDIR)/aliases_parse.y
-	$(YACC) -d -o aliases_parse.c $(SRCDIR)/aliases_parse.y
+	@echo "yacc    $@"
+	$(Q)$(YACC) -d -o aliases_parse.c $(SRCDIR)/aliases_parse.y
 aliases_parse.h: aliases_parse.c
 aliases_scan.c: $(SRCDIR)/aliases_scan.l aliases_parse.h
-	$(LEX) -o aliases_scan.c $(SRCDIR)/aliases_scan.l
+	@echo "lex     $@"
+	$(Q)$(LEX) -o aliases_scan.c $(SRCDIR)/aliases_scan.l
 aliases_parse.o: aliases_parse.c
-	$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c \
+	@echo "compile $@"
+	$(Q)$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c \
 	    -o $@ aliases_parse.c
 aliases_scan.o: aliases_scan.c
-	$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c \
+	@echo "compile $@"
+	$(Q)$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(HARDEN) $(CFLAGS) -c \
 	    -o $@ aliases_scan.c
 
 clean:

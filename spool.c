@@ -18,7 +18,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,30 +28,29 @@
 #include "log.h"
 #include "util.h"
 
-#define READ_FIRST   4096        /* bytes; most envelopes are smaller */
-#define READ_GROWTH  16          /* so that decoding again stays linear */
-#define VERIFY_PIECE (64 * 1024) /* bytes */
-#define ASIDE_MAX    10          /* bad.<id>, bad.<id>.1 ... */
+#define READ_FIRST  4096        /* bytes; most envelopes are smaller */
+#define READ_GROWTH 20          /* so that decoding again stays linear */
+#define PIECE_SIZE  (64 * 1024) /* bytes */
+#define OPEN_FLAGS  (O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+#define ASIDE_MAX   10 /* bad.<id>, bad.<id>.1 ... */
 
 /* ---- The directory ---- */
 
+/* What is wrong with its owner or mode, or NULL. */
 static const char *
 directory_fault(const struct stat *st, bool private_instance)
 {
-	if (private_instance) {
-		if (st->st_uid != geteuid())
-			return "does not belong to you";
-		if ((st->st_mode & 07777) != 0700)
-			return "is not of mode 0700";
-		return NULL;
-	}
+	mode_t mode = st->st_mode & 0777;
+
+	if (private_instance && st->st_uid != geteuid())
+		return "does not belong to you";
+	if (private_instance)
+		return mode == 0700 ? NULL : "is not of mode 0700";
 	if (st->st_uid != 0)
 		return "does not belong to root";
 	if (geteuid() != 0 && st->st_gid != getegid())
 		return "does not belong to the spool's group";
-	if ((st->st_mode & 0777) != 0770)
-		return "is not of mode 2770";
-	return NULL;
+	return mode == 0770 ? NULL : "is not of mode 2770";
 }
 
 int
@@ -61,35 +59,25 @@ spool_open(
 {
 	struct stat st;
 
-	memset(s, 0, sizeof(*s));
-	s->uid = geteuid();
-	s->mode = private_instance ? 0600 : 0660;
-	s->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dirfd == -1) {
-		*why = errno == ENOENT    ? "does not exist"
-		       : errno == ENOTDIR ? "is no directory"
-					  : "cannot be opened";
-		return -1;
-	}
-	if (fstat(s->dirfd, &st) == -1) {
-		*why = "cannot be looked at";
-		spool_close(s);
-		return -1;
-	}
-	*why = directory_fault(&st, private_instance);
-	if (*why == NULL)
+	*s = (struct spool){.uid = geteuid(),
+	    .mode = private_instance ? 0600 : 0660,
+	    .dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	if (s->dirfd == -1 || fstat(s->dirfd, &st) == -1)
+		*why = errno == ENOENT ? "does not exist"
+				       : "cannot be opened as a directory";
+	else if ((*why = directory_fault(&st, private_instance)) == NULL)
 		return 0;
+	else
+		errno = EPERM;
 	spool_close(s);
-	errno = EPERM;
 	return -1;
 }
 
 void
 spool_close(struct spool *s)
 {
-	int saved;
+	int saved = errno;
 
-	saved = errno;
 	if (s->dirfd != -1)
 		(void)close(s->dirfd);
 	s->dirfd = -1;
@@ -100,18 +88,13 @@ bool
 spool_has_room(const struct spool *s, unsigned percent, off_t size)
 {
 	struct statvfs fs;
-	uint64_t block;
 
 	if (fstatvfs(s->dirfd, &fs) == -1)
 		return true; /* the write will tell */
-	block = fs.f_frsize > 0 ? fs.f_frsize : 512;
-	if (fs.f_bavail <= (uint64_t)size / block ||
-	    (uint64_t)fs.f_bavail * 100 < (uint64_t)fs.f_blocks * percent)
-		return false;
 	/* btrfs and others count no inodes: there is no limit then. */
-	return fs.f_files == 0 ||
-	       (fs.f_favail > 0 && (uint64_t)fs.f_favail * 100 >=
-				       (uint64_t)fs.f_files * percent);
+	return (uint64_t)fs.f_bavail * fs.f_frsize > (uint64_t)size &&
+	       (uint64_t)fs.f_bavail * 100 >= (uint64_t)fs.f_blocks * percent &&
+	       (uint64_t)fs.f_favail * 100 >= (uint64_t)fs.f_files * percent;
 }
 
 int
@@ -122,67 +105,49 @@ spool_sync(const struct spool *s)
 
 /* ---- Names ---- */
 
-bool
-spool_id_valid(const char *name)
-{
-	return envelope_id_valid(name);
-}
-
-static char
-id_digit(uint32_t value)
-{
-	static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUV";
-
-	return digits[value & 31];
-}
+static const char digits[] = QUEUE_ID_DIGITS;
 
 /* The uid's digits, most significant first, that its ids begin with. */
 static void
 id_prefix(uid_t uid, char prefix[QUEUE_ID_UID_LEN])
 {
-	uint32_t rest;
-	size_t i;
+	uint32_t rest = (uint32_t)uid;
 
-	rest = (uint32_t)uid;
-	for (i = QUEUE_ID_UID_LEN; i-- > 0; rest >>= 5)
-		prefix[i] = id_digit(rest);
+	for (size_t i = QUEUE_ID_UID_LEN; i-- > 0; rest >>= 5)
+		prefix[i] = digits[rest & 31];
 }
 
 int
 spool_new_id(uid_t uid, char *id)
 {
 	unsigned char random[QUEUE_ID_LEN - QUEUE_ID_UID_LEN];
-	size_t i;
 
 	if (compat_random(random, sizeof(random)) == -1)
 		return -1;
 	id_prefix(uid, id);
-	for (i = 0; i < sizeof(random); i++)
-		id[QUEUE_ID_UID_LEN + i] = id_digit(random[i]);
+	for (size_t i = 0; i < sizeof(random); i++)
+		id[QUEUE_ID_UID_LEN + i] = digits[random[i] & 31];
 	id[QUEUE_ID_LEN] = '\0';
 	return 0;
 }
 
 /*
- * Every name in the directory, through a descriptor of its own: a shared one
- * would share its position with a scan under way.
+ * Through a descriptor of its own: a shared one would share its position with
+ * a scan under way.
  */
-static int
-each_name(
+int
+spool_each_name(
     const struct spool *s, int (*each)(void *arg, const char *name), void *arg)
 {
-	struct dirent *entry;
-	DIR *dir;
-	int fd, status;
+	int fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd == -1 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	int status = 0, saved;
 
-	fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd == -1)
-		return -1;
-	if ((dir = fdopendir(fd)) == NULL) {
+	if (dir == NULL && fd != -1)
 		(void)close(fd);
+	if (dir == NULL)
 		return -1;
-	}
-	status = 0;
 	while (status == 0) {
 		errno = 0;
 		if ((entry = readdir(dir)) == NULL) {
@@ -191,9 +156,9 @@ each_name(
 		}
 		status = each(arg, entry->d_name);
 	}
-	fd = errno;
+	saved = errno;
 	(void)closedir(dir);
-	errno = fd;
+	errno = saved;
 	return status;
 }
 
@@ -210,7 +175,7 @@ scan_name(void *arg, const char *name)
 	const struct scan *scan = arg;
 
 	if (strncmp(name, scan->prefix, scan->prefix_len) != 0 ||
-	    !spool_id_valid(name))
+	    !envelope_id_valid(name))
 		return 0;
 	return scan->each(scan->arg, name);
 }
@@ -223,11 +188,11 @@ spool_scan(
 
 	id_prefix(s->uid, scan.prefix);
 	scan.prefix_len = s->all ? 0 : sizeof(scan.prefix);
-	return each_name(s, scan_name, &scan);
+	return spool_each_name(s, scan_name, &scan);
 }
 
 struct count {
-	const struct spool *s;
+	int dirfd;
 	struct spool_totals *totals;
 };
 
@@ -241,9 +206,8 @@ count_name(void *arg, const char *name)
 		count->totals->bad++;
 	else if (strncmp(name, "dead.", 5) == 0)
 		count->totals->dead++;
-	else if (spool_id_valid(name) &&
-		 fstatat(count->s->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) ==
-		     0 &&
+	else if (envelope_id_valid(name) &&
+		 fstatat(count->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		 S_ISREG(st.st_mode)) {
 		count->totals->messages++;
 		count->totals->bytes += (uint64_t)st.st_size;
@@ -254,37 +218,44 @@ count_name(void *arg, const char *name)
 int
 spool_totals(const struct spool *s, struct spool_totals *t)
 {
-	struct count count = {.s = s, .totals = t};
+	struct count count = {.dirfd = s->dirfd, .totals = t};
 
 	memset(t, 0, sizeof(*t));
-	return each_name(s, count_name, &count);
+	return spool_each_name(s, count_name, &count);
 }
 
-/* True if the name means the file that st describes; *now gets it anew. */
+/* True if fd is open on the file that st describes. */
 static bool
-still_named(const struct spool *s, const char *name, const struct stat *st,
-    struct stat *now)
+is_file(int fd, const struct stat *st)
 {
-	return fstatat(s->dirfd, name, now, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       now->st_dev == st->st_dev && now->st_ino == st->st_ino;
+	struct stat now;
+
+	return fstat(fd, &now) == 0 && now.st_dev == st->st_dev &&
+	       now.st_ino == st->st_ino;
+}
+
+/* True if the name still means the file open as fd; *st gets its state. */
+static bool
+still_named(const struct spool *s, const char *name, int fd, struct stat *st)
+{
+	return fstatat(s->dirfd, name, st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       is_file(fd, st);
 }
 
 bool
 spool_remove_stale(const struct spool *s, const char *name, int64_t age)
 {
-	struct stat st, now;
+	int fd = openat(s->dirfd, name, O_RDONLY | OPEN_FLAGS);
+	struct stat st;
 	bool gone;
-	int fd;
 
-	fd = openat(
-	    s->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd == -1)
 		return errno == ENOENT;
 	gone = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	       (s->all || st.st_uid == s->uid) &&
 	       time(NULL) - st.st_mtime >= age &&
 	       flock(fd, LOCK_EX | LOCK_NB) == 0 &&
-	       still_named(s, name, &st, &now) &&
+	       still_named(s, name, fd, &st) &&
 	       unlinkat(s->dirfd, name, 0) == 0;
 	(void)close(fd);
 	return gone;
@@ -303,7 +274,7 @@ spool_sweep(const struct spool *s)
 {
 	struct spool copy = *s;
 
-	(void)each_name(s, sweep_name, &copy);
+	(void)spool_each_name(s, sweep_name, &copy);
 }
 
 /* ---- Opening ---- */
@@ -330,9 +301,6 @@ put_aside(const struct spool *s, const char *id, const char *prefix)
 static void
 quarantine(const struct spool *s, const char *id, const char *what)
 {
-	int saved;
-
-	saved = errno;
 	if (put_aside(s, id, "bad.") == 0)
 		log_event(LOG_QUEUE, LOG_CRIT,
 		    "%s: %s; kept as bad.%s, not delivered", id, what, id);
@@ -341,16 +309,20 @@ quarantine(const struct spool *s, const char *id, const char *what)
 		    "%s: %s; not delivered; cannot rename it: %s", id, what,
 		    strerror(errno));
 	(void)spool_sync(s);
-	errno = saved;
+	errno = EBADMSG;
 }
 
 /* Returns 0, or -1 with errno; EBADMSG: no file that we would have made. */
 static int
-open_regular(const struct spool *s, const char *id, int flags,
-    struct spool_file *f, struct stat *st)
+open_regular(
+    const struct spool *s, const char *id, int flags, struct spool_file *f)
 {
-	f->fd =
-	    openat(s->dirfd, id, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	*f = (struct spool_file){.fd = -1};
+	errno = ENOENT;
+	if (envelope_id_valid(id))
+		f->fd = openat(s->dirfd, id, flags | OPEN_FLAGS);
 	if (f->fd == -1) {
 		/* A link, a directory, a socket. */
 		if (errno == ELOOP || errno == EMLINK || errno == EISDIR ||
@@ -358,13 +330,13 @@ open_regular(const struct spool *s, const char *id, int flags,
 			errno = EBADMSG;
 		return -1;
 	}
-	if (fstat(f->fd, st) == -1)
+	if (fstat(f->fd, &st) == -1)
 		return -1;
-	f->owner = st->st_uid;
-	f->size = (uint64_t)st->st_size;
-	if (st->st_uid != s->uid && !s->all)
+	f->owner = st.st_uid;
+	f->size = (uint64_t)st.st_size;
+	if (st.st_uid != s->uid && !s->all)
 		errno = EPERM;
-	else if (!S_ISREG(st->st_mode) || (st->st_mode & 07117) != 0)
+	else if (!S_ISREG(st.st_mode) || (st.st_mode & 07117) != 0)
 		errno = EBADMSG;
 	else
 		return 0;
@@ -376,18 +348,15 @@ open_regular(const struct spool *s, const char *id, int flags,
  * in between left the draft's name as well.  Any other second name was made
  * by somebody else.
  */
-static int
-drop_second_name(const struct spool *s, const char *id, const struct stat *st)
+static bool
+drop_second_name(const struct spool *s, const char *id, int fd)
 {
 	char draft[QUEUE_ID_MAX + 8];
-	struct stat now;
+	struct stat st;
 
 	(void)snprintf(draft, sizeof(draft), "tmp.%s", id);
-	if (st->st_nlink == 2 && still_named(s, draft, st, &now) &&
-	    unlinkat(s->dirfd, draft, 0) == 0)
-		return 0;
-	errno = EBADMSG;
-	return -1;
+	return still_named(s, draft, fd, &st) && st.st_nlink == 2 &&
+	       unlinkat(s->dirfd, draft, 0) == 0;
 }
 
 /*
@@ -395,84 +364,63 @@ drop_second_name(const struct spool *s, const char *id, const struct stat *st)
  * removed it, or put another file under the name.
  */
 static int
-lock_file(const struct spool *s, const char *id, struct spool_file *f,
-    const struct stat *st)
+lock_file(const struct spool *s, const char *id, struct spool_file *f)
 {
-	struct stat now;
+	struct stat st;
 
 	if (flock(f->fd, LOCK_EX | LOCK_NB) == -1)
 		return -1;
 	f->locked = true;
-	if (!still_named(s, id, st, &now)) {
+	if (!still_named(s, id, f->fd, &st)) {
 		errno = ENOENT;
 		return -1;
 	}
-	f->size = (uint64_t)now.st_size;
-	return now.st_nlink == 1 ? 0 : drop_second_name(s, id, &now);
+	f->size = (uint64_t)st.st_size;
+	if (st.st_nlink == 1 || drop_second_name(s, id, f->fd))
+		return 0;
+	errno = EBADMSG;
+	return -1;
 }
 
 /* Read on until the envelope's end is in what was read. */
 static int
 read_envelope(struct spool_file *f)
 {
-	char first[READ_FIRST];
-	char *text;
-	size_t size;
-	ssize_t n;
-	int status;
+	for (size_t size = READ_FIRST; size <= ENVELOPE_MAX;
+	     size *= READ_GROWTH) {
+		char *text = xmalloc(size);
+		ssize_t n = pread_full(f->fd, text, size, 0);
+		int status = -1;
 
-	n = pread_full(f->fd, first,
-	    f->size < sizeof(first) ? (size_t)f->size : sizeof(first), 0);
-	if (n == -1)
-		return -1;
-	status = envelope_decode(&f->env, first, (size_t)n);
-	for (size = sizeof(first); status == -1 && errno == EAGAIN;) {
-		if ((size_t)n < size || size >= ENVELOPE_MAX) {
-			errno = EBADMSG;
-			return -1;
-		}
-		size *= READ_GROWTH;
-		if (size > ENVELOPE_MAX)
-			size = ENVELOPE_MAX;
-		text = xmalloc(size);
-		n = pread_full(f->fd, text, size, 0);
 		if (n != -1)
 			status = envelope_decode(&f->env, text, (size_t)n);
 		free(text);
-		if (n == -1)
-			return -1;
+		if (n == -1 || status == 0 || errno != EAGAIN)
+			return status;
+		if ((size_t)n < size)
+			break;
 	}
-	return status;
+	errno = EBADMSG;
+	return -1;
 }
 
 /*
  * The uid on record is the owner's.  Root's messages are the exception: they
- * are made by the spool's user.
+ * are made by the spool's user, who is then the one who works on them.
  */
 static bool
 uid_may_be(const struct spool *s, uid_t recorded, uid_t owner)
 {
-	const struct passwd *pw;
-
-	if (recorded == owner)
-		return true;
-	if (recorded != 0)
-		return false;
-	if (s->all && owner == s->uid)
-		return true;
-	pw = getpwnam(DMA_USER);
-	return pw != NULL && pw->pw_uid == owner;
+	return recorded == owner || (recorded == 0 && owner == s->uid);
 }
 
 static int
 load_file(const struct spool *s, const char *id, struct spool_file *f)
 {
-	uint64_t end;
-
 	if (read_envelope(f) == -1)
 		return -1;
-	end = (uint64_t)f->env.message_offset + f->env.length;
-	if (strcmp(f->env.id, id) == 0 && f->size >= end &&
+	if (strcmp(f->env.id, id) == 0 &&
+	    f->size >= envelope_message_end(&f->env) &&
 	    uid_may_be(s, f->env.uid, f->owner))
 		return 0;
 	errno = EBADMSG;
@@ -483,17 +431,8 @@ int
 spool_file_open(
     const struct spool *s, const char *id, bool lock, struct spool_file *f)
 {
-	struct stat st;
-
-	memset(f, 0, sizeof(*f));
-	f->fd = -1;
-	if (!spool_id_valid(id)) {
-		errno = ENOENT;
-		return -1;
-	}
-	if (open_regular(s, id, lock ? O_RDWR : O_RDONLY, f, &st) == 0 &&
-	    (!lock || lock_file(s, id, f, &st) == 0) &&
-	    load_file(s, id, f) == 0)
+	if (open_regular(s, id, lock ? O_RDWR : O_RDONLY, f) == 0 &&
+	    (!lock || lock_file(s, id, f) == 0) && load_file(s, id, f) == 0)
 		return 0;
 	if (lock && errno == EBADMSG)
 		quarantine(s, id, "does not decode");
@@ -504,14 +443,12 @@ spool_file_open(
 void
 spool_file_close(struct spool_file *f)
 {
-	int saved;
+	int saved = errno;
 
-	saved = errno;
 	if (f->fd != -1)
 		(void)close(f->fd);
 	envelope_free(&f->env);
-	memset(f, 0, sizeof(*f));
-	f->fd = -1;
+	*f = (struct spool_file){.fd = -1};
 	errno = saved;
 }
 
@@ -519,24 +456,16 @@ int
 spool_peek(
     const struct spool *s, const char *id, struct envelope *state, uid_t *owner)
 {
-	struct spool_file f = {.fd = -1};
 	char text[ENVELOPE_STATE_END];
-	struct stat st;
-	ssize_t n;
-	int status;
+	struct spool_file f;
+	ssize_t n = -1;
+	int status = -1;
 
-	if (!spool_id_valid(id)) {
-		errno = ENOENT;
-		return -1;
-	}
-	status = open_regular(s, id, O_RDONLY, &f, &st);
-	if (status == 0) {
-		*owner = st.st_uid;
+	if (open_regular(s, id, O_RDONLY, &f) == 0)
 		n = pread_full(f.fd, text, sizeof(text), 0);
-		status = n == -1
-			     ? -1
-			     : envelope_decode_state(state, text, (size_t)n);
-	}
+	if (n != -1)
+		status = envelope_decode_state(state, text, (size_t)n);
+	*owner = f.owner;
 	spool_file_close(&f);
 	return status;
 }
@@ -544,15 +473,10 @@ spool_peek(
 int
 spool_file_reopen(const struct spool *s, const struct spool_file *f)
 {
-	struct stat ours, theirs;
-	int fd;
+	int fd = openat(s->dirfd, f->env.id, O_RDONLY | OPEN_FLAGS);
+	struct stat st;
 
-	fd = openat(s->dirfd, f->env.id,
-	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd == -1)
-		return -1;
-	if (fstat(f->fd, &ours) == 0 && fstat(fd, &theirs) == 0 &&
-	    ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+	if (fd == -1 || (fstat(fd, &st) == 0 && is_file(f->fd, &st)))
 		return fd;
 	(void)close(fd);
 	errno = ENOENT;
@@ -572,62 +496,62 @@ spool_file_busy(const struct spool_file *f)
 	return false;
 }
 
-/* Returns 0 with the checksum, or -1 with errno (EBADMSG: short). */
-static int
-sum_message(const struct spool_file *f, uint64_t *sum)
+int
+spool_file_read(const struct spool_file *f,
+    int (*each)(void *arg, const char *p, size_t len), void *arg)
 {
-	uint64_t left;
-	char *piece;
-	size_t want;
-	ssize_t n;
-	off_t at;
+	uint64_t left = f->env.length;
+	off_t at = f->env.message_offset;
+	char *piece = xmalloc(PIECE_SIZE);
+	int status = 0;
 
-	at = f->env.message_offset;
-	*sum = CHECKSUM_INIT;
-	want =
-	    f->env.length < VERIFY_PIECE ? (size_t)f->env.length : VERIFY_PIECE;
-	piece = xmalloc(want);
-	n = 0;
-	for (left = f->env.length; left > 0; left -= want, at += n) {
-		if (left < want)
-			want = (size_t)left;
-		n = pread_full(f->fd, piece, want, at);
+	while (status == 0 && left > 0) {
+		size_t want = left < PIECE_SIZE ? (size_t)left : PIECE_SIZE;
+		ssize_t n = pread_full(f->fd, piece, want, at);
+
+		if (n != -1 && (size_t)n < want)
+			errno = EBADMSG;
 		if (n == -1 || (size_t)n < want)
-			break;
-		*sum = checksum_update(*sum, piece, want);
+			status = -1;
+		else
+			status = each(arg, piece, want);
+		left -= want;
+		at += n;
 	}
 	free(piece);
-	if (left == 0)
-		return 0;
-	if (n != -1)
-		errno = EBADMSG;
-	return -1;
+	return status;
+}
+
+static int
+add_to_sum(void *arg, const char *p, size_t len)
+{
+	uint64_t *sum = arg;
+
+	*sum = checksum_update(*sum, p, len);
+	return 0;
 }
 
 int
 spool_file_verify(const struct spool *s, struct spool_file *f)
 {
-	uint64_t sum;
-	int status;
+	uint64_t sum = CHECKSUM_INIT;
 
-	status = sum_message(f, &sum);
-	if (status == 0 && sum != f->env.checksum) {
+	if (spool_file_read(f, add_to_sum, &sum) == 0) {
+		if (sum == f->env.checksum)
+			return 0;
 		errno = EBADMSG;
-		status = -1;
 	}
-	if (status == -1 && errno == EBADMSG && f->locked)
+	if (errno == EBADMSG && f->locked)
 		quarantine(s, f->env.id, "the message is damaged");
-	return status;
+	return -1;
 }
 
 int
 spool_file_mark(struct spool_file *f, size_t i, enum recipient_status status)
 {
-	struct recipient *r;
-	char byte;
+	struct recipient *r = &f->env.recipients[i];
+	char byte = (char)status;
 
-	r = &f->env.recipients[i];
-	byte = (char)status;
 	if (pwrite_full(f->fd, &byte, 1, r->status_offset) == -1)
 		return -1;
 	r->status = status;

@@ -5,7 +5,8 @@
  *
  * Only this module knows their names, modes, locks and order of writes.
  * One file a message: envelope, message, journal (ARCHITECTURE.md has the
- * states and what a crash leaves of each).
+ * states and what a crash leaves of each).  Functions that return int give 0,
+ * or -1 with errno, unless they say otherwise.
  */
 #ifndef DMA_SPOOL_H
 #define DMA_SPOOL_H
@@ -28,18 +29,18 @@ struct spool {
  * Open the directory.  A private instance's belongs to the effective uid
  * with mode 0700; the system's to root, has the spool group (the effective
  * gid, unless we are root) and gives others nothing.  Call it as the user
- * whose messages are to be made.  Returns 0, or -1 with errno and *why a
- * constant text: ENOENT, ENOTDIR, EACCES, EPERM (wrong owner or mode).
+ * whose messages are to be made.  After -1 (EPERM: wrong owner or mode) *why
+ * is a constant text.
  */
 int spool_open(
     struct spool *s, const char *dir, bool private_instance, const char **why);
 void spool_close(struct spool *s);
 
-/*
- * True if free blocks and inodes are at least `percent` of all, and `size`
- * more bytes fit.
- */
+/* True if `percent` of blocks and inodes are free, and `size` bytes fit. */
 bool spool_has_room(const struct spool *s, unsigned percent, off_t size);
+
+/* Make removals and renames durable. */
+int spool_sync(const struct spool *s);
 
 /* ---- Intake: create, append, commit ---- */
 
@@ -56,46 +57,57 @@ struct spool_draft {
 	char name[QUEUE_ID_MAX + 8];
 };
 
-/* A fresh random id for uid into id (QUEUE_ID_LEN + 1 bytes); 0 or -1. */
+/* A fresh random id for uid into id (QUEUE_ID_LEN + 1 bytes). */
 int spool_new_id(uid_t uid, char *id);
 
 /*
  * Create tmp.<id>, locked, and begin it with the envelope, blank where it is
  * not known yet.  env->id is chosen here unless it is set (a notice's); env
  * must not change until the commit, which sets flags, length and checksum.
- * Returns 0, or -1 with errno, nothing to abandon: EEXIST that id is queued,
- * EWOULDBLOCK somebody is writing it, EINVAL see envelope_encode().
+ * After -1 there is nothing to abandon: EEXIST that id is queued, EWOULDBLOCK
+ * somebody is writing it, EINVAL see envelope_encode().
  */
-int spool_create(struct spool *s, struct envelope *env, struct spool_draft *d);
+int spool_create(
+    const struct spool *s, struct envelope *env, struct spool_draft *d);
 
 /*
  * Append message text, LF line ends (so that every CR is a lone one), finding
- * its flags on the way.  Returns 0 or -1 with errno (ENOSPC, EDQUOT, EFBIG,
- * EIO ...); after -1 abandon it.
+ * its flags on the way.  After -1 (ENOSPC, EDQUOT, EFBIG ...) abandon it.
  */
 int spool_append(struct spool_draft *d, const void *p, size_t len);
 
 /*
  * Fill the blanks, fsync, rename to the id replacing nothing, fsync the
  * directory: after 0 the message is on stable storage.  An fsync error is
- * final.  On -1 (errno; EEXIST: that id is there) nothing is queued, or,
- * after a failed directory fsync, nothing that we know of.  Either way the
+ * final.  After -1 (EEXIST: that id is there) nothing is queued, or, where
+ * the directory's fsync failed, nothing that we know of.  Either way the
  * draft is over.
  */
-int spool_commit(struct spool *s, struct spool_draft *d);
+int spool_commit(const struct spool *s, struct spool_draft *d);
 
 /* Remove a draft, if it is not over yet; errno kept. */
-void spool_abandon(struct spool *s, struct spool_draft *d);
+void spool_abandon(const struct spool *s, struct spool_draft *d);
+
+/*
+ * Remove one draft that nobody holds and that is at least `age` seconds old;
+ * true if it is gone.
+ */
+bool spool_remove_stale(const struct spool *s, const char *name, int64_t age);
+
+/* Remove tmp.* files that are old and unlocked; ours, or where s->all any. */
+void spool_sweep(const struct spool *s);
 
 /* ---- The queue ---- */
 
 /*
  * Call each() for every name that is a queue id and may be ours: by its uid
- * digits, or all of them where s->all.  each() returns 0 to go on.
- * Returns 0, the non-zero value of each(), or -1 with errno.
+ * digits, or all of them where s->all; or for every name in the directory.
+ * Returns 0, -1, or what each() returned, if other than 0: that ends it.
  */
 int spool_scan(
     const struct spool *s, int (*each)(void *arg, const char *id), void *arg);
+int spool_each_name(
+    const struct spool *s, int (*each)(void *arg, const char *name), void *arg);
 
 /* How many messages and bytes are queued by anybody; bad. and dead. files. */
 struct spool_totals {
@@ -103,9 +115,6 @@ struct spool_totals {
 	uint64_t bytes;
 };
 int spool_totals(const struct spool *s, struct spool_totals *t);
-
-/* True if name has the form of a queue id. */
-bool spool_id_valid(const char *name);
 
 /* An open queue file. */
 struct spool_file {
@@ -118,22 +127,20 @@ struct spool_file {
 
 /*
  * Open a message and decode its envelope.  With lock, take flock (never
- * waiting) and check that the name still means this file.  Without, it is
- * only looked at, O_RDONLY.
- * Returns 0, or -1 with errno:
+ * waiting) and check that the name still means this file; without, it is
+ * only looked at, O_RDONLY.  On -1 *f is as after spool_file_close():
  *	ENOENT	    gone
  *	EWOULDBLOCK somebody else has it
  *	EPERM	    not ours: another owner (and not s->all)
  *	EBADMSG	    does not decode; with lock it now is bad.<id>
- * After -1 *f is as after spool_file_close().
  */
 int spool_file_open(
     const struct spool *s, const char *id, bool lock, struct spool_file *f);
-void spool_file_close(struct spool_file *f); /* unlocks; {fd -1} */
+void spool_file_close(struct spool_file *f); /* unlocks; {fd -1}; errno kept */
 
 /*
- * Read only the changing state of the first 512 bytes, into *state, the rest
- * of which is left alone.  0 or -1 with errno as spool_file_open().
+ * Read only the state of the first 512 bytes, into *state, the rest of which
+ * is left alone.  errno as spool_file_open().
  */
 int spool_peek(const struct spool *s, const char *id, struct envelope *state,
     uid_t *owner);
@@ -145,36 +152,37 @@ int spool_file_reopen(const struct spool *s, const struct spool_file *f);
 bool spool_file_busy(const struct spool_file *f);
 
 /*
+ * Call each() for the message's bytes, piece by piece, until it returns other
+ * than 0.  Returns 0, each()'s value, or -1 with errno (EBADMSG: short).
+ */
+int spool_file_read(const struct spool_file *f,
+    int (*each)(void *arg, const char *p, size_t len), void *arg);
+
+/*
  * Compare the message with its recorded length and checksum, before it is
- * sent anywhere.  Returns 0, or -1 with EBADMSG (then it is bad.<id>) or
- * the error of a read.
+ * sent anywhere.  EBADMSG: it differs, and now is bad.<id>.
  */
 int spool_file_verify(const struct spool *s, struct spool_file *f);
 
 /*
- * Write recipient i's status byte, in place, and into f->env.  Not synced:
- * see spool_file_sync().  Returns 0 or -1 with errno; after -1 the caller
- * keeps the lock and tries again, starting nothing else for the message.
+ * Write recipient i's status byte, or hold, attempts, crashes, warned and
+ * next_try from f->env; in place, not synced.  Where a mark fails f->env
+ * stays, and the caller keeps the lock and tries again, starting nothing else
+ * for the message.
  */
 int spool_file_mark(
     struct spool_file *f, size_t i, enum recipient_status status);
-
-/* Write hold, attempts, crashes, warned, next_try from f->env, in place. */
 int spool_file_write_state(struct spool_file *f);
-
 int spool_file_sync(struct spool_file *f); /* fdatasync */
 
 /*
- * Remove a message all of whose recipients are settled.  0 or -1; EBUSY: one
- * is to do, uncertain, or failed and its sender not told.
+ * Remove a message all of whose recipients are settled.  EBUSY: one is to
+ * do, uncertain, or failed and its sender not told.
  */
 int spool_file_remove(const struct spool *s, struct spool_file *f);
 
-/* Rename to dead.<id>: a notice that cannot be delivered.  0 or -1. */
+/* Rename to dead.<id>: a notice that cannot be delivered. */
 int spool_file_park(const struct spool *s, struct spool_file *f);
-
-/* Make removals and renames durable.  0 or -1. */
-int spool_sync(const struct spool *s);
 
 /*
  * The journal: one line an event, for people.  A failed write is no error; a
@@ -195,21 +203,12 @@ struct journal_entry {
 void spool_journal_last(
     const struct spool_file *f, struct journal_entry *entries, size_t n);
 
-/*
- * Remove one draft that nobody holds and that is at least `age` seconds old;
- * true if it is gone.
- */
-bool spool_remove_stale(const struct spool *s, const char *name, int64_t age);
-
-/* Remove tmp.* files that are old and unlocked; ours, or where s->all any. */
-void spool_sweep(const struct spool *s);
-
 /* ---- run.<uid>, wake.<uid>, slot.<n> ---- */
 
 /*
  * Open the named file of mode 0660 (created where missing, never removed)
- * and flock it without waiting.  Returns a descriptor to keep, or -1 with
- * errno (EWOULDBLOCK: held by another).
+ * and flock it without waiting.  Returns a descriptor to keep, or -1
+ * (EWOULDBLOCK: held by another).
  */
 int spool_lock_run(const struct spool *s);
 int spool_lock_slot(const struct spool *s, unsigned n);

@@ -22,50 +22,21 @@
 
 #include "util.h"
 
-#define BUFFER_SIZE  (64 * 1024)
-#define ID_TRIES_MAX 10
-
-_Static_assert(ENVELOPE_MESSAGE_OFFSET + ENVELOPE_MESSAGE_LEN <= 512,
-    "what is filled in lies in the first sector");
+#define BUFFER_SIZE (64 * 1024)
 
 /* Returns 0, or -1 with errno; EEXIST: there is such a file. */
 static int
 create_file(const struct spool *s, struct spool_draft *d)
 {
-	int fd;
-
-	fd = openat(s->dirfd, d->name,
-	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd == -1)
-		return -1;
-	d->fd = fd;
-	/* Not by openat's mode: the umask is 077. */
-	if (s->mode != 0600 && fchmod(fd, s->mode) == -1)
-		return -1;
-	return flock(fd, LOCK_EX | LOCK_NB);
-}
-
-static void
-set_name(struct spool_draft *d)
-{
 	(void)snprintf(d->name, sizeof(d->name), "tmp.%s", d->env->id);
-}
-
-static int
-create_random(const struct spool *s, struct spool_draft *d)
-{
-	unsigned tries;
-
-	for (tries = 0; tries < ID_TRIES_MAX; tries++) {
-		if (spool_new_id(s->uid, d->env->id) == -1)
-			return -1;
-		set_name(d);
-		if (create_file(s, d) == 0)
-			return 0;
-		if (errno != EEXIST)
-			return -1;
-	}
-	return -1;
+	d->fd = openat(s->dirfd, d->name,
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (d->fd == -1)
+		return -1;
+	/* Not by openat's mode: the umask is 077. */
+	if (s->mode != 0600 && fchmod(d->fd, s->mode) == -1)
+		return -1;
+	return flock(d->fd, LOCK_EX | LOCK_NB);
 }
 
 /*
@@ -77,42 +48,32 @@ static int
 create_chosen(const struct spool *s, struct spool_draft *d)
 {
 	struct stat st;
+	int status;
 
 	if (fstatat(s->dirfd, d->env->id, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		errno = EEXIST;
 		return -1;
 	}
-	set_name(d);
-	if (create_file(s, d) == 0)
-		return 0;
-	if (errno != EEXIST)
-		return -1;
-	if (spool_remove_stale(s, d->name, 0) && create_file(s, d) == 0)
-		return 0;
-	if (errno == EEXIST)
+	status = create_file(s, d);
+	if (status == -1 && errno == EEXIST &&
+	    spool_remove_stale(s, d->name, 0))
+		status = create_file(s, d);
+	if (status == -1 && errno == EEXIST)
 		errno = EWOULDBLOCK;
-	return -1;
+	return status;
 }
 
-/* Write out; an error is remembered, since the file then has a hole. */
+/* An error is remembered, since the file then has a hole. */
 static int
-write_out(struct spool_draft *d, const void *p, size_t len)
+flush(struct spool_draft *d)
 {
-	if (d->error == 0 && len > 0 && write_full(d->fd, p, len) == -1)
+	if (d->error == 0 && write_full(d->fd, d->buffer, d->used) == -1)
 		d->error = errno;
 	if (d->error != 0) {
 		errno = d->error;
 		return -1;
 	}
-	d->written += len;
-	return 0;
-}
-
-static int
-flush(struct spool_draft *d)
-{
-	if (write_out(d, d->buffer, d->used) == -1)
-		return -1;
+	d->written += d->used;
 	d->used = 0;
 	return 0;
 }
@@ -120,14 +81,16 @@ flush(struct spool_draft *d)
 static int
 put(struct spool_draft *d, const char *p, size_t len)
 {
-	if (len > BUFFER_SIZE - d->used) {
-		if (flush(d) == -1)
+	size_t n;
+
+	for (; len > 0; p += n, len -= n) {
+		if (d->used == BUFFER_SIZE && flush(d) == -1)
 			return -1;
-		if (len >= BUFFER_SIZE)
-			return write_out(d, p, len);
+		n = BUFFER_SIZE - d->used;
+		n = n < len ? n : len;
+		memcpy(d->buffer + d->used, p, n);
+		d->used += n;
 	}
-	memcpy(d->buffer + d->used, p, len);
-	d->used += len;
 	return 0;
 }
 
@@ -135,29 +98,27 @@ static int
 put_envelope(struct spool_draft *d)
 {
 	struct buf text = {.max = ENVELOPE_MAX};
-	int status, saved;
+	int status;
 
 	status = envelope_encode(d->env, &text);
 	if (status == 0)
 		status = put(d, text.data, text.len);
-	saved = errno;
 	buf_free(&text);
-	errno = saved;
 	return status;
 }
 
 int
-spool_create(struct spool *s, struct envelope *env, struct spool_draft *d)
+spool_create(const struct spool *s, struct envelope *env, struct spool_draft *d)
 {
-	bool chosen;
+	bool chosen = env->id[0] != '\0';
 	int status;
 
-	memset(d, 0, sizeof(*d));
-	d->env = env;
-	d->fd = -1;
-	d->checksum = CHECKSUM_INIT;
-	chosen = env->id[0] != '\0';
-	status = chosen ? create_chosen(s, d) : create_random(s, d);
+	*d = (struct spool_draft){
+	    .env = env, .fd = -1, .checksum = CHECKSUM_INIT};
+	if (chosen)
+		status = create_chosen(s, d);
+	else if ((status = spool_new_id(s->uid, env->id)) == 0)
+		status = create_file(s, d);
 	if (status == 0) {
 		d->buffer = xmalloc(BUFFER_SIZE);
 		status = put_envelope(d);
@@ -242,11 +203,10 @@ draft_over(struct spool_draft *d)
 }
 
 void
-spool_abandon(struct spool *s, struct spool_draft *d)
+spool_abandon(const struct spool *s, struct spool_draft *d)
 {
-	int saved;
+	int saved = errno;
 
-	saved = errno;
 	if (d->fd != -1)
 		(void)unlinkat(s->dirfd, d->name, 0);
 	draft_over(d);
@@ -262,13 +222,12 @@ write_rest(struct spool_draft *d)
 {
 	struct envelope *e = d->env;
 	char text[ENVELOPE_MESSAGE_LEN + 1];
-	bool whole;
+	bool whole = d->written == 0;
 
 	e->flags = d->flags;
 	e->length = d->length;
 	e->checksum = d->checksum;
 	envelope_message_text(e, text);
-	whole = d->written == 0;
 	if (whole)
 		memcpy(d->buffer + ENVELOPE_MESSAGE_OFFSET, text,
 		    ENVELOPE_MESSAGE_LEN);
@@ -281,24 +240,23 @@ write_rest(struct spool_draft *d)
 }
 
 int
-spool_commit(struct spool *s, struct spool_draft *d)
+spool_commit(const struct spool *s, struct spool_draft *d)
 {
 	/*
 	 * The bytes before the name, the name before we say yes.  After a
 	 * failed fsync the kernel may have dropped the bytes and would call
 	 * the next one a success (V-57), so there is none.
 	 */
-	if (write_rest(d) == -1 || fsync(d->fd) == -1 ||
-	    compat_rename_noreplace(s->dirfd, d->name, d->env->id) == -1) {
-		spool_abandon(s, d);
-		return -1;
-	}
-	if (fsync(s->dirfd) == -1) {
-		(void)unlinkat(s->dirfd, d->env->id, 0);
-		draft_over(d);
+	if (write_rest(d) == 0 && fsync(d->fd) == 0 &&
+	    compat_rename_noreplace(s->dirfd, d->name, d->env->id) == 0) {
+		if (fsync(s->dirfd) == 0) {
+			draft_over(d);
+			return 0;
+		}
+		/* What is to be abandoned has this name now. */
+		(void)compat_strlcpy(d->name, d->env->id, sizeof(d->name));
 		errno = EIO;
-		return -1;
 	}
-	draft_over(d);
-	return 0;
+	spool_abandon(s, d);
+	return -1;
 }

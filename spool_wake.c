@@ -15,7 +15,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,54 +24,32 @@
 #include "util.h"
 
 #define NAME_LEN     32
-#define CREATE_TRIES 10
+#define OPEN_FLAGS   (O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 #define PIPE_GRANTED 512 /* bytes; the least PIPE_BUF (POSIX, <limits.h>) */
 
 _Static_assert(WAKE_RECORD_LEN > QUEUE_ID_MAX, "a record holds an id");
 _Static_assert(PIPE_GRANTED % WAKE_RECORD_LEN == 0, "records are atomic");
 
 /*
- * Made with its mode at once: somebody who finds it between open and fchmod
- * could not use it, and a death there would leave it so for ever.
+ * Open the named file, or FIFO, made where it is missing; with its mode at
+ * once: somebody who finds it between open and fchmod could not use it, and a
+ * death there would leave it so for ever.
  */
 static int
-make_node(const struct spool *s, const char *name, bool fifo)
+open_node(
+    const struct spool *s, const char *prefix, unsigned long number, bool fifo)
 {
-	mode_t old;
-	int fd, saved;
-
-	old = umask(0);
-	if (fifo)
-		fd = mkfifoat(s->dirfd, name, s->mode);
-	else
-		fd = openat(s->dirfd, name,
-		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_CREAT |
-			O_EXCL,
-		    s->mode);
-	saved = errno;
-	(void)umask(old);
-	if (!fifo && fd != -1)
-		(void)close(fd);
-	errno = saved;
-	return fd == -1 ? -1 : 0;
-}
-
-static int
-open_node(const struct spool *s, const char *name, bool fifo)
-{
+	char name[NAME_LEN];
+	mode_t old = umask(0);
 	struct stat st;
-	int fd, tries;
+	int fd = -1;
 
-	for (tries = 0; tries < CREATE_TRIES; tries++) {
-		fd = openat(s->dirfd, name,
-		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (fd != -1)
-			break;
-		if (errno != ENOENT)
-			return -1;
-		if (make_node(s, name, fifo) == -1 && errno != EEXIST)
-			return -1;
-	}
+	(void)snprintf(name, sizeof(name), "%s%lu", prefix, number);
+	if (!fifo)
+		fd = openat(s->dirfd, name, OPEN_FLAGS | O_CREAT, s->mode);
+	else if (mkfifoat(s->dirfd, name, s->mode) == 0 || errno == EEXIST)
+		fd = openat(s->dirfd, name, OPEN_FLAGS);
+	(void)umask(old);
 	if (fd == -1)
 		return -1;
 	if (fstat(fd, &st) == 0 &&
@@ -85,11 +62,10 @@ open_node(const struct spool *s, const char *name, bool fifo)
 }
 
 static int
-lock_node(const struct spool *s, const char *name)
+lock_node(const struct spool *s, const char *prefix, unsigned long number)
 {
-	int fd, saved;
+	int fd = open_node(s, prefix, number, false), saved;
 
-	fd = open_node(s, name, false);
 	if (fd == -1 || flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
 	saved = errno;
@@ -101,55 +77,38 @@ lock_node(const struct spool *s, const char *name)
 int
 spool_lock_run(const struct spool *s)
 {
-	char name[NAME_LEN];
-
-	(void)snprintf(name, sizeof(name), "run.%lu", (unsigned long)s->uid);
-	return lock_node(s, name);
+	return lock_node(s, "run.", s->uid);
 }
 
 int
 spool_lock_slot(const struct spool *s, unsigned n)
 {
-	char name[NAME_LEN];
-
-	(void)snprintf(name, sizeof(name), "slot.%u", n);
-	return lock_node(s, name);
-}
-
-static void
-wake_name(const struct spool *s, char name[NAME_LEN])
-{
-	(void)snprintf(name, NAME_LEN, "wake.%lu", (unsigned long)s->uid);
+	return lock_node(s, "slot.", n);
 }
 
 int
 spool_wake_open(const struct spool *s)
 {
-	char name[NAME_LEN];
-
-	wake_name(s, name);
-	return open_node(s, name, true);
+	return open_node(s, "wake.", s->uid, true);
 }
 
 /* One record into the named FIFO, if anybody reads it. */
 static int
 write_record(const struct spool *s, const char *name, const char *id)
 {
+	int fd = openat(
+	    s->dirfd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	char record[WAKE_RECORD_LEN] = {0};
 	struct stat st;
-	ssize_t n;
-	int fd, saved;
+	ssize_t n = -1;
+	int saved;
 
-	fd = openat(
-	    s->dirfd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd == -1)
 		return -1;
+	(void)compat_strlcpy(record, id, sizeof(record));
 	errno = ENXIO;
-	n = -1;
-	if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)) {
-		(void)compat_strlcpy(record, id, sizeof(record));
+	if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
 		n = write(fd, record, sizeof(record));
-	}
 	saved = errno;
 	(void)close(fd);
 	errno = saved;
@@ -162,7 +121,7 @@ spool_wake_write(const struct spool *s, const char *id)
 {
 	char name[NAME_LEN];
 
-	wake_name(s, name);
+	(void)snprintf(name, NAME_LEN, "wake.%lu", (unsigned long)s->uid);
 	return write_record(s, name, id);
 }
 
@@ -207,7 +166,7 @@ spool_wake_read(int fd, char *id, bool *overrun)
 		if (n == 0)
 			return 0;
 		record[sizeof(record) - 1] = '\0';
-		if ((size_t)n == sizeof(record) && spool_id_valid(record)) {
+		if ((size_t)n == sizeof(record) && envelope_id_valid(record)) {
 			(void)compat_strlcpy(id, record, QUEUE_ID_MAX + 1);
 			return 1;
 		}
@@ -216,25 +175,21 @@ spool_wake_read(int fd, char *id, bool *overrun)
 	}
 }
 
+static int
+wake_name_found(void *arg, const char *name)
+{
+	if (strncmp(name, "wake.", 5) == 0)
+		(void)write_record(arg, name, "");
+	return 0;
+}
+
 void
 spool_wake_all(const struct spool *s)
 {
-	const struct dirent *entry;
-	DIR *d;
-	int fd;
+	struct spool copy = *s;
 
-	if (!s->all) {
+	if (s->all)
+		(void)spool_each_name(s, wake_name_found, &copy);
+	else
 		(void)spool_wake_write(s, "");
-		return;
-	}
-	fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd == -1 || (d = fdopendir(fd)) == NULL) {
-		if (fd != -1)
-			(void)close(fd);
-		return;
-	}
-	while ((entry = readdir(d)) != NULL)
-		if (strncmp(entry->d_name, "wake.", 5) == 0)
-			(void)write_record(s, entry->d_name, "");
-	(void)closedir(d);
 }

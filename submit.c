@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <syslog.h>
 #include <time.h>
@@ -326,6 +327,18 @@ check_room(struct submission *s)
 }
 
 static int
+creating_failed(struct submission *s)
+{
+	if (errno == EINVAL)
+		return refuse(
+		    s, EX_DATAERR, "the envelope holds what it may not");
+	if (errno == EMSGSIZE)
+		return refuse(s, EX_DATAERR, "the envelope is too large");
+	return refuse(s, EX_CANTCREAT, "cannot create in spool %s: %s",
+	    s->in->conf->spooldir, strerror(errno));
+}
+
+static int
 store(struct submission *s)
 {
 	struct spool *spool = &s->in->spool;
@@ -339,8 +352,7 @@ store(struct submission *s)
 	s->env.recipients = s->recipients.list;
 	s->env.nrecipients = s->recipients.count;
 	if (spool_create(spool, &s->env, &d) != 0)
-		return refuse(s, EX_CANTCREAT, "cannot create in spool %s: %s",
-		    s->in->conf->spooldir, strerror(errno));
+		return creating_failed(s);
 	if (append_header(s, &d) != 0 || append_body(s, &d) != 0) {
 		spool_abandon(spool, &d);
 		return -1;
@@ -349,6 +361,18 @@ store(struct submission *s)
 		return refuse(s, EX_IOERR, "cannot store the message in %s: %s",
 		    s->in->conf->spooldir, strerror(errno));
 	return 0;
+}
+
+/* In a process of its own: how that ends says nothing of the submission. */
+static void
+try_at_once(const struct submission *s)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(queue_flush(s->in, s->env.id, s->options->verbose));
+	while (pid > 0 && waitpid(pid, NULL, 0) == -1 && errno == EINTR)
+		continue;
 }
 
 /* From here on nothing may fail the caller: the message is ours. */
@@ -365,7 +389,7 @@ deliver(struct submission *s)
 	if (in->conf->defer || mode == DELIVER_QUEUE)
 		return;
 	if (mode == DELIVER_FOREGROUND) {
-		(void)queue_flush(in, s->env.id, s->options->verbose);
+		try_at_once(s);
 		if (spool_peek(&in->spool, s->env.id, &state, &owner) != 0)
 			return;
 	}

@@ -14,11 +14,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#include "net.h"
 #include "util.h"
 
 #define SMTP_PORT 25
@@ -33,6 +32,12 @@ targets_init(struct targets *t, const struct hop *hop)
 	t->hop = hop;
 }
 
+static bool
+is_literal(const struct hop *hop)
+{
+	return hop->host[0] == '[';
+}
+
 static void
 set_why(struct targets *t, enum outcome_class class, const char *dsn,
     const char *what)
@@ -40,33 +45,12 @@ set_why(struct targets *t, enum outcome_class class, const char *dsn,
 	outcome_set(&t->why, class, dsn, "%s: %s", t->hop->host, what);
 }
 
-static uint16_t
-hop_port(const struct hop *hop)
-{
-	return hop->port != 0 ? hop->port : SMTP_PORT;
-}
-
-static void
-set_port(struct sockaddr_storage *sa, uint16_t port)
-{
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-
-	if (sa->ss_family == AF_INET) {
-		memcpy(&in, sa, sizeof(in));
-		in.sin_port = htons(port);
-		memcpy(sa, &in, sizeof(in));
-	} else if (sa->ss_family == AF_INET6) {
-		memcpy(&in6, sa, sizeof(in6));
-		in6.sin6_port = htons(port);
-		memcpy(sa, &in6, sizeof(in6));
-	}
-}
-
 static void
 add_target(struct targets *t, const char *name, const struct dns_address *a)
 {
 	struct smtp_target *target = &t->list[t->count];
+	struct sockaddr_in *in = (void *)&target->sa;
+	struct sockaddr_in6 *in6 = (void *)&target->sa;
 	const void *sa = &target->sa;
 
 	if (t->count == ARRAY_LEN(t->list))
@@ -74,10 +58,19 @@ add_target(struct targets *t, const char *name, const struct dns_address *a)
 	memset(target, 0, sizeof(*target));
 	target->sa = a->sa;
 	target->len = a->len;
-	target->port = hop_port(t->hop);
-	set_port(&target->sa, target->port);
-	compat_strlcpy(target->name, name, sizeof(target->name));
-	net_address_text(sa, target->address, sizeof(target->address));
+	target->port = t->hop->port != 0 ? t->hop->port : SMTP_PORT;
+	if (a->sa.ss_family == AF_INET)
+		in->sin_port = htons(target->port);
+	else if (a->sa.ss_family == AF_INET6)
+		in6->sin6_port = htons(target->port);
+	if (a->sa.ss_family == AF_UNIX)
+		compat_strlcpy(
+		    target->address, t->hop->host, sizeof(target->address));
+	else
+		(void)getnameinfo(sa, target->len, target->address,
+		    sizeof(target->address), NULL, 0, NI_NUMERICHOST);
+	compat_strlcpy(target->name,
+	    is_literal(t->hop) ? target->address : name, sizeof(target->name));
 	t->count++;
 }
 
@@ -86,67 +79,29 @@ static void
 add_path(struct targets *t)
 {
 	struct dns_address a = {.len = sizeof(struct sockaddr_un)};
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct sockaddr_un *un = (void *)&a.sa;
 
-	if (compat_strlcpy(un.sun_path, t->hop->host, sizeof(un.sun_path)) >=
-	    sizeof(un.sun_path)) {
+	un->sun_family = AF_UNIX;
+	if (compat_strlcpy(un->sun_path, t->hop->host, sizeof(un->sun_path)) >=
+	    sizeof(un->sun_path))
 		set_why(t, OUTCOME_DEFER, "4.3.5",
 		    "the path is too long for a socket");
-		return;
-	}
-	memcpy(&a.sa, &un, sizeof(un));
-	add_target(t, "localhost", &a);
-}
-
-static void
-ask_one_host(struct targets *t, const char *host)
-{
-	compat_strlcpy(t->hosts.mx[0].host, host, sizeof(t->hosts.mx[0].host));
-	t->hosts.count = 1;
-}
-
-static bool
-is_address(const char *text)
-{
-	unsigned char bytes[sizeof(struct in6_addr)];
-
-	return inet_pton(AF_INET, text, bytes) == 1 ||
-	       inet_pton(AF_INET6, text, bytes) == 1;
-}
-
-/* "[192.0.2.1]", "[IPv6:2001:db8::1]": the address alone, if it is one. */
-static void
-ask_literal(struct targets *t)
-{
-	const char *p = t->hop->host + 1;
-	char *end;
-
-	t->literal = true;
-	if (ascii_strncasecmp(p, "IPv6:", 5) == 0)
-		p += 5;
-	ask_one_host(t, p);
-	end = strchr(t->hosts.mx[0].host, ']');
-	if (end != NULL && end[1] == '\0')
-		*end = '\0';
 	else
-		t->hosts.count = 0;
-	if (!is_address(t->hosts.mx[0].host))
-		t->hosts.count = 0;
+		add_target(t, "localhost", &a);
 }
 
 void
 targets_cut_loop(struct dns_mx_list *list, const char *our_name)
 {
-	size_t i, ours;
+	size_t i;
 
-	for (ours = 0; ours < list->count; ours++)
-		if (ascii_strcasecmp(list->mx[ours].host, our_name) == 0)
-			break;
-	if (ours == list->count)
-		return;
 	for (i = 0; i < list->count; i++)
-		if (list->mx[i].preference >= list->mx[ours].preference)
+		if (ascii_strcasecmp(list->mx[i].host, our_name) == 0)
 			break;
+	/* They are in order of preference: back to the first like ours. */
+	while (i > 0 && i < list->count &&
+	       list->mx[i - 1].preference == list->mx[i].preference)
+		i--;
 	list->count = i;
 }
 
@@ -172,10 +127,9 @@ ask_mx(struct targets *t)
 		break;
 	case DNS_NO_DATA:
 		set_why(t, OUTCOME_FAIL, "5.4.4",
-		    "no mail server and no address of the domain exists");
+		    "its MX records name no usable host");
 		break;
 	case DNS_TEMPORARY:
-		t->temporary = true;
 		set_why(t, OUTCOME_DEFER, "4.4.3", why);
 		break;
 	}
@@ -188,14 +142,15 @@ ask(struct targets *t)
 	const struct hop *hop = t->hop;
 
 	t->asked = true;
-	if (hop->host[0] == '/')
+	if (hop->host[0] == '/') {
 		add_path(t);
-	else if (hop->host[0] == '[')
-		ask_literal(t);
-	else if (hop->kind == HOP_MX)
+	} else if (hop->kind == HOP_MX && !is_literal(hop)) {
 		ask_mx(t);
-	else
-		ask_one_host(t, hop->host);
+	} else {
+		compat_strlcpy(t->hosts.mx[0].host, hop->host,
+		    sizeof(t->hosts.mx[0].host));
+		t->hosts.count = 1;
+	}
 }
 
 /* What the DNS of a stranger says must not lead into this machine (H-92). */
@@ -203,10 +158,8 @@ static bool
 is_allowed(
     const struct targets *t, const struct dns_address_list *list, size_t i)
 {
-	const void *sa = &list->addr[i].sa;
-
-	return t->hop->kind != HOP_MX || t->literal || list->from_hosts ||
-	       dns_address_public(sa);
+	return t->hop->kind != HOP_MX || is_literal(t->hop) ||
+	       list->from_hosts || dns_address_public(&list->addr[i].sa);
 }
 
 static void
@@ -214,23 +167,23 @@ add_host(struct targets *t, const char *host)
 {
 	struct dns_address_list list;
 	const char *why = "";
-	size_t i, max;
-	enum dns_result result;
+	size_t max = t->count + (t->hosts.count > 1 ? ADDRESSES_OF_ONE_MX
+						    : MX_ADDRESSES_MAX);
 
-	result = dns_address_lookup(
-	    host, smtp_scaled(t->hop, DNS_NAME_MS), &list, &why);
-	if (result == DNS_TEMPORARY) {
-		t->temporary = true;
+	switch (dns_address_lookup(
+	    host, smtp_scaled(t->hop, DNS_NAME_MS), &list, &why)) {
+	case DNS_OK:
+		for (size_t i = 0; i < list.count && t->count < max; i++)
+			if (is_allowed(t, &list, i))
+				add_target(t, host, &list.addr[i]);
+		break;
+	case DNS_TEMPORARY:
 		outcome_set(
 		    &t->why, OUTCOME_DEFER, "4.4.3", "%s: %s", host, why);
+		break;
+	default:
+		break;
 	}
-	if (result != DNS_OK)
-		return;
-	max = t->count +
-	      (t->hosts.count > 1 ? ADDRESSES_OF_ONE_MX : MX_ADDRESSES_MAX);
-	for (i = 0; i < list.count && t->count < max; i++)
-		if (is_allowed(t, &list, i))
-			add_target(t, host, &list.addr[i]);
 }
 
 /* Every host was looked up and none had an address for us. */
@@ -239,14 +192,14 @@ explain_nothing(struct targets *t)
 {
 	if (t->why.text[0] != '\0')
 		return;
-	if (t->literal && t->hop->kind == HOP_MX)
-		set_why(t, OUTCOME_FAIL, "5.1.3", "not an address literal");
-	else if (t->hop->kind == HOP_MX)
-		set_why(t, OUTCOME_FAIL, "5.4.4",
-		    "none of its mail servers has a usable address");
-	else
+	if (t->hop->kind != HOP_MX)
 		set_why(t, OUTCOME_DEFER, "4.4.3",
 		    "the relay's name has no address");
+	else if (is_literal(t->hop))
+		set_why(t, OUTCOME_FAIL, "5.1.3", "not an address literal");
+	else
+		set_why(t, OUTCOME_FAIL, "5.4.4",
+		    "no mail server of it has a usable address");
 }
 
 const struct smtp_target *

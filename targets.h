@@ -25,9 +25,7 @@ struct targets {
 	/* Inside: the hosts to look up, and how far that is. */
 	struct dns_mx_list hosts;
 	size_t next_host;
-	bool asked;     /* hosts are known */
-	bool literal;   /* an address literal: taken as it is */
-	bool temporary; /* some lookup failed for now */
+	bool asked; /* hosts are known */
 };
 
 void targets_init(struct targets *t, const struct hop *hop);

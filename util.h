@@ -29,7 +29,6 @@ char *xasprintf(const char *fmt, ...) PRINTFLIKE(1, 2);
  * borrowed for ever).
  */
 void util_set_name(const char *name);
-const char *util_name(void);
 void complain(const char *fmt, ...) PRINTFLIKE(1, 2);
 
 /* complain(), then exit(status), a value of <sysexits.h>. */
@@ -39,20 +38,19 @@ void die(int status, const char *fmt, ...) PRINTFLIKE(2, 3) NORETURN;
 int64_t now_ms(void);
 
 /*
- * Read or write everything, past EINTR and short counts.  read_full returns
- * the bytes read (less than len only at end of file) or -1; write_full 0 or
- * -1, with errno.  pread_full and pwrite_full likewise, at offset.
+ * Read or write everything, past EINTR and short counts.  pread_full returns
+ * the bytes read (less than len only at end of file) or -1; the others 0 or
+ * -1, with errno.
  */
-ssize_t read_full(int fd, void *p, size_t len);
 ssize_t pread_full(int fd, void *p, size_t len, off_t offset);
 int write_full(int fd, const void *p, size_t len);
 int pwrite_full(int fd, const void *p, size_t len, off_t offset);
 
 /*
- * Read a whole regular file of at most max bytes (opened with O_NONBLOCK so
- * that a FIFO cannot stop us).  *data is allocated, NUL-ended, the caller's.
- * If st is not NULL it gets the fstat(2) of what was read.  Returns 0 or -1
- * with errno: of open(2), EINVAL not a regular file, EFBIG over max.
+ * Read a regular file of at most max bytes, as long as it is when opened (a
+ * FIFO cannot stop us).  *data is allocated, NUL-ended, the caller's; *st,
+ * unless NULL, is the fstat(2) of what was read.  Returns 0, or -1 with errno:
+ * of open(2), EINVAL not a regular file, EFBIG over max.
  */
 struct stat;
 int read_file(
@@ -73,17 +71,19 @@ int parse_duration(const char *s, int64_t *seconds);
 /* ASCII only, whatever the locale. */
 int ascii_lower(int c);
 bool ascii_isalnum(int c);
+bool ascii_isblank(int c); /* space or tab */
+bool ascii_iscntrl(int c); /* below 0x20, and 0x7f */
 bool ascii_isprint(int c); /* 0x20 to 0x7e */
 int ascii_strcasecmp(const char *a, const char *b);
 int ascii_strncasecmp(const char *a, const char *b, size_t n);
 
 /*
- * Copy src (len bytes) to dst (size bytes, always ended): bytes outside
+ * Copy src (len bytes) to dst (size bytes, not 0; always ended): bytes outside
  * 0x20-0x7e become '?'; cut to fit.  Returns dst.
  */
 char *printable(char *dst, size_t size, const char *src, size_t len);
 
-/* RFC 5322 date, "Fri, 20 Nov 2026 18:09:17 +0000", of 32 bytes at least. */
+/* RFC 5322 date, "Fri, 20 Nov 2026 18:09:17 +0000".  Returns dst. */
 #define RFC5322_DATE_LEN 40
 char *rfc5322_date(char *dst, size_t size, int64_t when);
 

@@ -11,6 +11,7 @@
  */
 #include "runner.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,25 @@ send_job(struct agent *a, const struct message *m, const struct work *w, int fd)
 }
 
 /*
+ * Without descriptors it waits for those of others; a message that somebody
+ * removed, lock or no lock, must not stand in its queue for ever.
+ */
+static int
+cannot_reopen(struct runner *r, struct agent *a, struct work *w)
+{
+	struct outcome o = {0};
+
+	if (entries_shortage(errno)) {
+		deliver_untake(w->message, w);
+		return -1;
+	}
+	outcome_set(&o, OUTCOME_DEFER, "4.3.0",
+	    "the queued message cannot be opened: %s", strerror(errno));
+	work_defer(r, a, w, &o);
+	return 1;
+}
+
+/*
  * Give one item's recipients.  0: given; 1: nothing of it waits for this
  * hop any more; -1: it cannot be given now, its recipients wait on.
  */
@@ -86,10 +106,8 @@ give_item(struct runner *r, struct agent *a, struct message *m, bool *more)
 		return 1;
 	w->number = a->jobs + 1;
 	w->message = m;
-	if ((fd = spool_file_reopen(&r->in->spool, &m->file)) < 0) {
-		deliver_untake(m, w);
-		return -1;
-	}
+	if ((fd = spool_file_reopen(&r->in->spool, &m->file)) < 0)
+		return cannot_reopen(r, a, w);
 	result = send_job(a, m, w, fd);
 	(void)close(fd);
 	if (result != 0) {
@@ -97,7 +115,8 @@ give_item(struct runner *r, struct agent *a, struct message *m, bool *more)
 		return -1;
 	}
 	a->jobs++;
-	a->nwork++;
+	if (a->nwork++ == 0)
+		a->work_since = now_ms();
 	a->idle_since = 0;
 	m->jobs++;
 	return 0;
@@ -113,9 +132,7 @@ work_give(struct runner *r, struct agent *a)
 		int given;
 
 		a->rest = NULL;
-		if (item == NULL && r->open_messages >= r->open_max)
-			return -1;
-		if (item == NULL && (item = hops_take(a->hop)) == NULL)
+		if (item == NULL && (item = hops_take(r, a->hop)) == NULL)
 			return -1;
 		if ((m = deliver_open(r, item->entry)) == NULL) {
 			drop_item(item);
@@ -189,6 +206,8 @@ take_result(struct runner *r, struct agent *a, const struct agent_record *rec)
 		if (w->message->pass[rec->recipient] == PASS_SENT_OUT)
 			deliver_result(r, w->message, rec->recipient,
 			    &rec->outcome, work_ident(a));
+		if (i == 0)
+			hops_note_answer(a->hop, rec->outcome.ms_transfer);
 		return 0;
 	}
 	return -1; /* not a recipient that it was given */
@@ -206,6 +225,8 @@ take_done(struct runner *r, struct agent *a, uint32_t job)
 	    &o, OUTCOME_DEFER, "4.3.0", "the delivery agent gave no result");
 	work_defer(r, a, w, &o);
 	work_end(r, a, w);
+	a->work_since = now_ms();
+	a->hop->failures = 0;
 	return 0;
 }
 
@@ -222,10 +243,13 @@ work_return(struct runner *r, struct agent *a, struct work *w)
 static void
 hop_failed(struct runner *r, struct agent *a, const struct agent_record *rec)
 {
-	struct outcome untried = rec->outcome;
+	struct outcome why = rec->outcome, untried = rec->outcome;
 
+	/* It settles mail that this agent was never given: only ever defer. */
+	why.class = OUTCOME_DEFER;
 	untried.class = OUTCOME_UNTRIED;
-	hops_failed(r, a, rec->failure, &rec->outcome);
+	hops_failed(r, a, rec->failure, &why);
+	agents_lose_greeting(a);
 	while (a->nwork > 0) {
 		if (r->stop) /* only its reason is noted */
 			work_defer(r, a, &a->work[0], &untried);
@@ -255,7 +279,7 @@ work_take_record(
 		if (a->ready)
 			return -1;
 		a->ready = true;
-		a->idle_since = now_ms();
+		a->idle_since = a->work_since = now_ms();
 		/* The hop may have moved on to its next choice. */
 		if (!a->hop->resolved || a->choice != a->hop->choice) {
 			a->closing = true;
@@ -263,9 +287,10 @@ work_take_record(
 		}
 		return send_hop(a);
 	case RECORD_GREETED:
-		if (!a->greeted)
+		if (!a->greeted && !a->closing)
 			a->hop->greeted++;
-		a->greeted = true;
+		a->greeted = !a->closing;
+		hops_note_answer(a->hop, now_ms() - a->work_since);
 		if (a->hop->limit < r->in->conf->agents_per_host)
 			a->hop->limit++;
 		return 0;
@@ -277,8 +302,9 @@ work_take_record(
 		hop_failed(r, a, rec);
 		return 0;
 	case RECORD_TRACE:
-		if (r->verbose)
-			(void)fprintf(stderr, "%s\n", rec->text);
+		if (!r->verbose)
+			return -1;
+		(void)fprintf(stderr, "%s\n", rec->text);
 		return 0;
 	case RECORD_HOP:
 	case RECORD_JOB:

@@ -36,7 +36,7 @@
 #define CONNECTIONS_MAX 1000
 #define INPUT_SIZE      (256 * 1024)
 #define OUTPUT_SIZE     (16 * 1024)
-#define LIFE_SECONDS    120 /* whatever happens to the bench */
+#define LIFE_US         60000000 /* whatever happens to the bench */
 
 struct connection {
 	int fd;
@@ -51,7 +51,7 @@ struct connection {
 struct sink {
 	int listener;
 	long want, most;
-	int64_t delay; /* microseconds */
+	int64_t delay, end; /* microseconds */
 	SSL_CTX *tls;
 	struct connection *connections[CONNECTIONS_MAX];
 	size_t n;
@@ -110,8 +110,8 @@ fill(struct connection *c)
 			return 0;
 	} else {
 		n = SSL_read(c->ssl, c->in + c->in_len, (int)room);
-		if (n <= 0 && SSL_get_error(c->ssl, (int)n) ==
-				  SSL_ERROR_WANT_READ)
+		if (n <= 0 &&
+		    SSL_get_error(c->ssl, (int)n) == SSL_ERROR_WANT_READ)
 			return 0;
 	}
 	if (n <= 0) {
@@ -269,8 +269,8 @@ look(struct sink *s, struct connection *c)
 	if (c->ssl != NULL && !SSL_is_init_finished(c->ssl)) {
 		int result = SSL_accept(c->ssl);
 
-		if (result != 1 && SSL_get_error(c->ssl, result) !=
-				       SSL_ERROR_WANT_READ)
+		if (result != 1 &&
+		    SSL_get_error(c->ssl, result) != SSL_ERROR_WANT_READ)
 			c->dead = true;
 		if (result != 1)
 			return;
@@ -328,11 +328,11 @@ forget_dead(struct sink *s)
 	s->n = kept;
 }
 
-/* Fill fds and return the time to wait in milliseconds, or -1. */
+/* Fill fds and return the time to wait in milliseconds. */
 static int
 prepare(const struct sink *s, struct pollfd *fds)
 {
-	int64_t first = 0, left;
+	int64_t first = s->end, left;
 
 	fds[0] = (struct pollfd){.fd = s->listener, .events = POLLIN};
 	for (size_t i = 0; i < s->n; i++) {
@@ -340,11 +340,9 @@ prepare(const struct sink *s, struct pollfd *fds)
 
 		fds[i + 1] = (struct pollfd){
 		    .fd = c->due == 0 ? c->fd : -1, .events = POLLIN};
-		if (c->due != 0 && (first == 0 || c->due < first))
+		if (c->due != 0 && c->due < first)
 			first = c->due;
 	}
-	if (first == 0)
-		return -1;
 	left = first - now_us();
 	return left <= 0 ? 0 : (int)(left / 1000) + 1;
 }
@@ -357,7 +355,9 @@ serve(struct sink *s)
 	int64_t now;
 	int wait;
 
-	while (!told_to_end && (s->want == 0 || s->messages < s->want)) {
+	s->end = now_us() + LIFE_US;
+	while (!told_to_end && now_us() < s->end &&
+	       (s->want == 0 || s->messages < s->want)) {
 		wait = prepare(s, fds);
 		polled = s->n;
 		if (poll(fds, (nfds_t)(polled + 1), wait) == -1)
@@ -400,8 +400,8 @@ announce(const struct sink *s, const char *path)
 static void
 listen_on_loopback(struct sink *s)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET,
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
 	s->listener = socket(AF_INET, SOCK_STREAM, 0);
 	if (s->listener == -1 ||
@@ -444,8 +444,6 @@ main(int argc, char **argv)
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGTERM, on_signal);
-	(void)signal(SIGALRM, on_signal);
-	(void)alarm(LIFE_SECONDS);
 	listen_on_loopback(&s);
 	if (port_file != NULL)
 		announce(&s, port_file);

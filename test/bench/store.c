@@ -32,7 +32,7 @@ copy(int from, int to)
 int
 main(int argc, char **argv)
 {
-	char draft[64], name[64];
+	char draft[64], name[48];
 	int directory, fd;
 
 	if (argc != 2)

@@ -60,6 +60,12 @@ def authority(scratch):
 
 
 @pytest.fixture(scope="session")
+def stranger(scratch):
+    """A CA that nobody trusts."""
+    return certs.Authority(scratch / "stranger")
+
+
+@pytest.fixture(scope="session")
 def trusted(authority):
     """The CA, and this machine believes it; for root only."""
     if not house.IS_ROOT:

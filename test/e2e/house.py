@@ -131,10 +131,14 @@ def ordinary_user():
 
 
 def build(name, *variables):
-    """Build the program out of tree; returns the directory."""
-    given = os.environ.get("DMA_BUILD") if name == "plain" else None
-    base = pathlib.Path(os.environ.get("DMA_BUILDS", TOP / "build"))
-    directory = pathlib.Path(given) if given else base / name
+    """Build the program out of tree; returns the directory.
+
+    DMA_BUILD is a directory where the plain program is built already, with
+    whatever compiler and flags.
+    """
+    if name == "plain" and os.environ.get("DMA_BUILD"):
+        return pathlib.Path(os.environ["DMA_BUILD"])
+    directory = pathlib.Path(os.environ.get("DMA_BUILDS", TOP / "build"), name)
     directory.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         ["make", "-s", "-f", TOP / "Makefile", "-j2", "all", *variables],

@@ -6,17 +6,17 @@ the records of job.h.  Whatever it does, no message may be lost, bounced
 without a reason, held for ever, or tried again and again without a pause.
 """
 
+import fcntl
 import os
-import pathlib
-import re
+import pwd
 import resource
 import shutil
-import signal
 import subprocess
 import time
 
 import pytest
 
+import house
 from instance import processes, wait_for
 
 PRELUDE = r'''#!/usr/bin/python3 -IS
@@ -246,19 +246,25 @@ def test_no_agent_there_at_all(private, agent):
 
 
 def test_only_the_message_at_work_is_suspected(private, agent):
+    """The others that a crashed agent had in hand cost no attempt."""
     agent.does("""
 ready()
 receive()
-jobs = [receive()]
+receive()
 greeted()
-jobs += [receive(), receive()]
+pair.settimeout(0.3)
+try:
+    receive(), receive()
+except TimeoutError:
+    pass
 os.kill(os.getpid(), signal.SIGKILL)
 """)
     agent.configure(AGENTS_PER_HOST=1)
     queue_some(private, 3)
     flush(private)
-    # The last agents are given fewer than three jobs, and wait for more.
-    assert private.log().count("ended by signal 9") >= 1
+    assert private.log().count("ended by signal 9)") == 3
+    assert private.log().count("status=deferred") == 3
+    assert agent.starts() == 3
     agent.does(WORKING)
     flush(private)
     assert private.queue() == []
@@ -291,6 +297,7 @@ LIES = {
     "no such class": "result(job.number, 0, 9)",
     "a descriptor": "socket.send_fds(pair, [b'x'], [0, 1, 2])",
     "done without a result": "done(job.number)",
+    "a trace nobody wants": "send(u32(8), string('250 ok'))",
 }
 
 
@@ -357,22 +364,27 @@ def test_rest_of_a_message_when_the_hop_fails(private, agent):
     agent.does("""
 ready()
 receive()
-job = receive()
-if not first():
-    time.sleep(0.3)
-    hop_failed(UNREACHABLE)
-    sys.exit(0)
-time.sleep(1)
-greeted()
-job.answer(SENT)
+mine = False
 while True:
-    receive().answer(SENT)
+    job = receive()
+    if len(job.recipients) == 100:
+        mine = first()
+        time.sleep(1)
+        greeted()
+    elif os.path.exists(HERE + "/first") and not mine:
+        time.sleep(0.2)
+        hop_failed(UNREACHABLE)
+        sys.exit(0)
+    job.answer(SENT)
+    time.sleep(0.02)
 """)
+    queue_some(private, 10)
     queue_some(private, 1, *["b%d@x.example" % n for n in range(150)])
-    queue_some(private, 4)
+    queue_some(private, 10)
     flush(private)
     assert private.log().count("status=sent") >= 100
-    assert private.log().count("status=deferred") <= 54
+    assert (private.log().count("status=sent")
+            + private.log().count("status=deferred")) == 170
 
 
 def test_greeted_and_refused_for_ever(private, agent):
@@ -431,6 +443,210 @@ while True:
     queue_some(private, 10)
     flush(private)
     assert private.queue() == []
+
+
+def test_relay_without_its_credential_is_passed_over(private, agent):
+    agent.configure(SMARTHOST="me@one.example, two.example")
+    agent.does(WORKING)
+    queue_some(private, 2)
+    flush(private)
+    assert private.queue() == []
+    assert private.logged("no credential")
+
+
+# ---- What a crash, another program or a person left ----
+
+def change(private, old, new):
+    """Edit the one queue file as a dead runner might have left it."""
+    (name,) = private.queue()
+    path = private.spool / name
+    data = path.read_bytes()
+    assert data.count(old) == 1 and len(old) == len(new)
+    path.write_bytes(data.replace(old, new))
+
+
+def run_due(private):
+    """dmactl run: what cron starts."""
+    result = private.run("run", name="dmactl")
+    assert result.exit == 0, result
+    private.wait_idle()
+
+
+def test_run_honours_due_times_but_not_those_of_a_wrong_clock(
+        private, agent):
+    agent.does(WORKING)
+    private.submit("-odq", "b@x.example")
+    change(private, b"next 000000000000", b"next %012d" % (time.time() + 900))
+    run_due(private)
+    assert len(private.queue()) == 1 and agent.starts() == 0
+    (name,) = private.queue()
+    (private.spool / name).unlink()
+    private.submit("-odq", "b@x.example")
+    change(private, b"next 000000000000", b"next 099999999999")
+    run_due(private)
+    assert private.queue() == []
+
+
+def test_held_message_is_left_alone(private, agent):
+    agent.does(WORKING)
+    private.submit("-odq", "b@x.example")
+    change(private, b"hold 0", b"hold 1")
+    run_due(private)
+    flush(private)
+    assert len(private.queue()) == 1 and agent.starts() == 0
+
+
+def test_notice_owed_is_made_before_anything_is_tried(private, agent):
+    agent.does("ready()\nreceive()\n"
+               "receive().answer(DEFER, '451 4.0.0 later')\n")
+    private.submit("-odq", "-f", private.user, "a@x.example", "b@x.example")
+    change(private, b"R T 00000", b"R F 00000")
+    flush(private)
+    (notice,) = private.mbox()
+    assert "a@x.example" in notice.as_string()
+    assert len(private.queue()) == 1
+    flush(private)
+    assert len(private.mbox()) == 1
+
+
+@pytest.mark.parametrize("status", ["S", "N", "R"])
+def test_settled_message_is_removed_silently(private, agent, status):
+    agent.does(WORKING)
+    private.submit("-odq", "-f", private.user, "a@x.example")
+    change(private, b"R T 00000", b"R %s 00000" % status.encode())
+    flush(private)
+    assert private.queue() == [] and private.mbox() == []
+    assert agent.starts() == 0
+
+
+def test_what_was_uncertain_is_tried_again(private, agent):
+    agent.does(WORKING)
+    private.submit("-odq", "a@x.example")
+    change(private, b"R T 00000", b"R U 00000")
+    flush(private)
+    assert private.queue() == [] and private.logged("status=sent")
+
+
+def test_damaged_message_is_kept_and_others_go(private, agent):
+    agent.does(WORKING)
+    private.submit("-odq", "a@x.example", text="Subject: x\n\nsecret\n")
+    change(private, b"secret", b"sacred")
+    queue_some(private, 2)
+    flush(private)
+    assert private.queue() == []
+    assert [n[:4] for n in private.traces()] == ["bad."]
+
+
+def test_flush_waits_for_a_locked_message(private, agent):
+    agent.does(WORKING)
+    queue_some(private, 3)
+    with open(private.spool / private.queue()[1], "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        process = private.popen("-q")
+        wait_for(lambda: len(private.queue()) == 1, "the others to go")
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.communicate(b"", 10)
+    assert process.returncode == 0 and private.queue() == []
+
+
+def test_all_slots_taken_by_other_runners(private, agent):
+    """One agent is every runner's own, and goes from hop to hop."""
+    agent.does(WORKING)
+    agent.configure(AGENTS=2)
+    held = []
+    for number in (1, 2):
+        path = private.spool / ("slot.%d" % number)
+        private.write(path, "", 0o600)
+        held.append(open(path, "rb"))
+        fcntl.flock(held[-1], fcntl.LOCK_EX)
+    queue_some(private, 10, private.user, "b@x.example")
+    flush(private)
+    assert private.queue() == [] and len(private.mbox()) == 10
+    for file in held:
+        file.close()
+
+
+# ---- Errors and kills at system calls ----
+
+def traced(private, inject, *args, text=b"Subject: x\n\ntext\n"):
+    """Run sendmail under strace, which makes one of its calls fail."""
+    account = pwd.getpwnam(private.user)
+    more = {}
+    if house.IS_ROOT:
+        more = {"user": account.pw_uid, "group": account.pw_gid,
+                "extra_groups": []}
+    return subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null",
+         "-e", "trace=" + inject.split(":")[0], "-e", "inject=" + inject,
+         private.bin / "sendmail", *private.first_args, *args],
+        input=text, capture_output=True, timeout=30, check=False, **more)
+
+
+@pytest.fixture
+def strace(private):
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    done = traced(private, "fsync:error=EIO:when=999", "-bp", text=b"")
+    if done.returncode != 0:
+        pytest.skip("strace cannot trace here")
+
+
+@pytest.mark.parametrize("call, errors, status", [
+    ("fsync:when=1", "EIO ENOSPC EDQUOT", 74),
+    ("fsync:when=2", "EIO", 74),
+    ("renameat2:when=1", "EIO ENOSPC", 74),
+    ("flock:when=1", "ENOLCK", 73),
+    ("read:when=%d", "EIO", 74),
+    ("write:when=%d", "EIO ENOSPC EFBIG", 74),
+    ("openat:when=%d", "EMFILE ENOSPC EACCES", None),
+])
+def test_exit_0_if_and_only_if_it_is_queued(
+        private, strace, call, errors, status):
+    for error in errors.split():
+        for when in range(1, 16):
+            done = traced(private, (call % when if "%" in call else call)
+                          .replace(":", ":error=%s:" % error, 1),
+                          "-odq", "b@x.example")
+            assert (done.returncode == 0) == (len(private.queue()) == 1), (
+                error, when, done)
+            if done.returncode not in (0, 127):  # 127: the loader's
+                assert status is None or done.returncode in (status, 78)
+                assert done.stderr.count(b"\n") == 1, done.stderr
+            assert private.traces() == []
+            for name in private.queue():
+                (private.spool / name).unlink()
+            if "%" not in call:
+                break
+
+
+@pytest.mark.parametrize("call", [
+    "pwrite64", "unlinkat", "fsync", "fdatasync", "renameat2", "recvmsg"])
+def test_killed_runner_loses_nothing(private, agent, strace, call):
+    """Each is sent once or, killed before its result is written, twice; a
+    notice comes of what failed."""
+    agent.does("""
+ready()
+receive()
+while True:
+    job = receive()
+    job.answer(FAIL if job.id.endswith(tuple("02468ACEGIKMOQSU")) else SENT)
+    os.close(job.fd)
+""")
+    for when in (1, 2, 3, 5, 8):
+        queue_some(private, 2, "-f", private.user, "b@x.example")
+        names = private.queue()
+        traced(private, "%s:signal=KILL:when=%d" % (call, when), "-q")
+        flush(private)
+        flush(private)
+        assert private.queue() == [], when
+        jobs = [n.split()[1] for n in agent.notes() if n.startswith("job")]
+        failed = [n for n in names if n[-1] in "02468ACEGIKMOQSU"]
+        for name in names:
+            assert 1 <= jobs.count(name) <= 2, (when, name)
+        notices = "".join(m.as_string() for m in private.mbox())
+        for name in failed:
+            assert name in notices, when
 
 
 # ---- The runner itself ----
@@ -503,12 +719,12 @@ def test_ten_thousand_recipients_of_many_hops(private):
 def test_submissions_while_a_runner_ends(private, agent):
     """R1 to R6 and S1, S2: none is stranded, each is sent once."""
     agent.does(WORKING)
-    for number in range(120):
+    for number in range(60):
         private.submit("b@x.example")
         if number % 3 == 0:
             time.sleep(0.25 + number % 7 * 0.005)
-        if number >= 60 and number % 10 == 0:
+        if number >= 40 and number % 10 == 0:
             private.wait_idle()
     private.wait_delivered()
     jobs = [n for n in agent.notes() if n.startswith("job")]
-    assert len(jobs) == len(set(jobs)) == 120
+    assert len(jobs) == len(set(jobs)) == 60

@@ -46,6 +46,8 @@ static const struct {
     {"a@b\xc3\xbc.example", "a@b\xc3\xbc.example"},
     {"\xf0\x9f\x93\xa7@b", "\xf0\x9f\x93\xa7@b"},
     {"\xff raw latin phrase <a@b>", "a@b"}, {X63 "x@b", X63 "x@b"},
+    {"\"" X8 X8 X8 X8 X8 X8 X8 "xxxxx \"@b",
+	"\"" X8 X8 X8 X8 X8 X8 X8 "xxxxx \"@b"}, /* 64 bytes with quotes */
     {"a@" X63 ".b", "a@" X63 ".b"},
     {"aa@" LABELS_3 X8 X8 X8 X8 X8 X8 X8 "xxx",
 	"aa@" LABELS_3 X8 X8 X8 X8 X8 X8 X8 "xxx"}, /* 254 bytes in all */

@@ -82,19 +82,18 @@ test_maximum(void **state)
 }
 
 static void
-test_consume(void **state)
+test_truncate(void **state)
 {
 	struct buf b = {0};
 
 	(void)state;
-	buf_consume(&b, 0);
-	assert_int_equal(buf_puts(&b, "hello world"), 0);
-	buf_consume(&b, 6);
-	assert_string_equal(buf_str(&b), "world");
-	buf_consume(&b, 0);
-	assert_int_equal(b.len, 5);
-	buf_consume(&b, 5);
+	buf_truncate(&b, 0);
 	assert_string_equal(buf_str(&b), "");
+	assert_int_equal(buf_puts(&b, "hello world"), 0);
+	buf_truncate(&b, 5);
+	assert_string_equal(buf_str(&b), "hello");
+	assert_int_equal(buf_puts(&b, "!"), 0);
+	assert_string_equal(buf_str(&b), "hello!");
 	buf_free(&b);
 }
 
@@ -237,7 +236,7 @@ main(void)
 	    cmocka_unit_test(test_text),
 	    cmocka_unit_test(test_growth),
 	    cmocka_unit_test(test_maximum),
-	    cmocka_unit_test(test_consume),
+	    cmocka_unit_test(test_truncate),
 	    cmocka_unit_test(test_wipe),
 	    cmocka_unit_test(test_record),
 	    cmocka_unit_test(test_short_records),

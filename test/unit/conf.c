@@ -60,7 +60,6 @@ test_defaults(void **state)
 	assert_string_equal(c->spooldir, DMA_SPOOLDIR);
 	assert_null(c->authpath);
 	assert_int_equal(c->tls, TLS_MAY);
-	assert_false(c->tls_set);
 	assert_false(c->insecure);
 	assert_false(c->defer);
 	assert_int_equal(c->agents, 20);
@@ -101,7 +100,7 @@ test_every_key(void **state)
 	assert_string_equal(c->aliases, "/a");
 	assert_string_equal(c->spooldir, "/s");
 	assert_string_equal(c->authpath, "/auth");
-	assert_true(c->tls_set && c->verifycert && c->has_fingerprint);
+	assert_true(c->verifycert && c->has_fingerprint);
 	assert_int_equal(c->fingerprint[1], 0x11);
 	assert_int_equal(c->fingerprint[16], 0xff);
 	assert_int_equal(c->fingerprint[31], 0x00);
@@ -217,6 +216,8 @@ test_refused(void **state)
 	    {"SMARTHOST [::1]x\n", "t.conf:1: SMARTHOST: the port \"x\""},
 	    {"SMARTHOST [::1\n", "t.conf:1: SMARTHOST: \"[::1\""},
 	    {"SMARTHOST @a\n", "t.conf:1: SMARTHOST: the user"},
+	    {"SMARTHOST fe80::1%e x\n", "t.conf:1: SMARTHOST: \"fe80::1%e x"},
+	    {"SMARTHOST fe80::1%\n", "t.conf:1: SMARTHOST: \"fe80::1%\""},
 	    {"SMARTHOST http://a\n", "t.conf:1: SMARTHOST \"http://a\""},
 	    {"SMARTHOST smtp:///x\n", "t.conf:1: SMARTHOST: \"/x\""},
 	    {"SMARTHOST smtp+notls://a\nVERIFYCERT\n", "t.conf: smtp+notls"},

@@ -142,7 +142,9 @@ parse(const struct packet *p, const char *domain, struct dns_mx_list *list)
 	assert_non_null(copy);
 	memcpy(copy, p->bytes, p->len);
 	memset(list, 0x5a, sizeof(*list));
-	enum dns_result result = dns_parse_mx(copy, p->len, domain, list);
+	char final[ADDR_DOMAIN_MAX + 1];
+	enum dns_result result =
+	    dns_parse_mx(copy, p->len, domain, final, list);
 	free(copy);
 	if (result != DNS_OK)
 		assert_int_equal(list->count, 0);
@@ -582,23 +584,21 @@ hosts_file(void **state)
 	    "mx.example\n\n"
 	    "192.0.2.4 mx.example.";
 	struct dns_address_list addresses;
+	char copy[sizeof(text)];
 
 	(void)state;
-	assert_int_equal(
-	    dns_parse_hosts(text, sizeof(text) - 1, "mx.example", &addresses),
-	    DNS_OK);
+	memcpy(copy, text, sizeof(text));
+	assert_true(dns_parse_hosts(copy, "mx.example", &addresses));
 	assert_true(addresses.from_hosts);
 	assert_int_equal(addresses.count, 3);
 	assert_string_equal(text_of(&addresses, 0), "2001:db8::1");
 	assert_string_equal(text_of(&addresses, 1), "192.0.2.1");
 	assert_string_equal(text_of(&addresses, 2), "192.0.2.4");
-	assert_int_equal(
-	    dns_parse_hosts(text, sizeof(text) - 1, "alias", &addresses),
-	    DNS_OK);
+	memcpy(copy, text, sizeof(text));
+	assert_true(dns_parse_hosts(copy, "alias", &addresses));
 	assert_int_equal(addresses.count, 1);
-	assert_int_equal(
-	    dns_parse_hosts(text, sizeof(text) - 1, "example", &addresses),
-	    DNS_NO_NAME);
+	memcpy(copy, text, sizeof(text));
+	assert_false(dns_parse_hosts(copy, "example", &addresses));
 	assert_false(addresses.from_hosts);
 }
 
@@ -634,7 +634,6 @@ literals(void **state)
 		assert_int_equal(
 		    dns_address_lookup(none[i], 1000, &addresses, &why),
 		    DNS_NO_NAME);
-		assert_string_equal(why, "not a valid host name");
 	}
 }
 
@@ -679,8 +678,7 @@ public_addresses(void **state)
 		assert_int_equal(
 		    dns_address_lookup(cases[i].text, 1000, &addresses, &why),
 		    DNS_OK);
-		if (dns_address_public(
-			(struct sockaddr *)&addresses.addr[0].sa) !=
+		if (dns_address_public(&addresses.addr[0].sa) !=
 		    cases[i].public)
 			fail_msg("%s", cases[i].text);
 	}

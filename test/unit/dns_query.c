@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dns_query.h"
+#include "dns_parts.h"
 #include "util.h"
 
 #define HOST     "host.example"
@@ -419,6 +419,41 @@ names_that_cannot_be_asked(void **state)
 	stop(&s);
 }
 
+/* resolv.conf(5): what is no address, or one too many, is left out. */
+static void
+servers_of_a_text(void **state)
+{
+	char text[] = "# nameserver 192.0.2.9\n"
+		      "nameservers 192.0.2.8\n"
+		      "search example\n"
+		      "nameserver\n"
+		      "nameserver bogus.example\n"
+		      "nameserver\t192.0.2.1 \r\n"
+		      "nameserver fe80::1%lo\n"
+		      "options edns0 use-vc\n"
+		      "nameserver 2001:db8::1\n"
+		      "nameserver 192.0.2.2";
+	char none[] = "search example\noptions rotate\n";
+	struct dns_servers servers;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+
+	(void)state;
+	dns_parse_servers(text, &servers);
+	assert_int_equal(servers.count, DNS_SERVERS_MAX);
+	assert_true(servers.tcp_only);
+	memcpy(&in, &servers.server[0].sa, sizeof(in));
+	assert_int_equal(in.sin_family, AF_INET);
+	assert_int_equal(ntohs(in.sin_port), 53);
+	assert_int_equal(ntohl(in.sin_addr.s_addr), 0xc0000201);
+	memcpy(&in6, &servers.server[1].sa, sizeof(in6));
+	assert_int_equal(in6.sin6_family, AF_INET6);
+	assert_int_not_equal(in6.sin6_scope_id, 0);
+	dns_parse_servers(none, &servers);
+	assert_int_equal(servers.count, 0);
+	assert_false(servers.tcp_only);
+}
+
 int
 main(void)
 {
@@ -429,6 +464,7 @@ main(void)
 	    cmocka_unit_test(deadline_for_all),
 	    cmocka_unit_test(tcp_only),
 	    cmocka_unit_test(names_that_cannot_be_asked),
+	    cmocka_unit_test(servers_of_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,33 +98,38 @@ test_scan(void **state)
 	free(fields);
 }
 
+#define LIST (HEADER_RECIPIENTS | HEADER_QUALIFIED)
+#define BCC  (HEADER_RECIPIENTS | HEADER_DROPPED)
+
 static void
 test_scan_names(void **state)
 {
 	static const struct {
 		const char *line;
 		enum header_name name;
+		unsigned traits;
 	} lines[] = {
-	    {"bcc:\n", HEADER_BCC},
-	    {"CC:\n", HEADER_CC},
-	    {"Content-Length:\n", HEADER_CONTENT_LENGTH},
-	    {"Date:\n", HEADER_DATE},
-	    {"From:\n", HEADER_FROM},
-	    {"Message-Id:\n", HEADER_MESSAGE_ID},
-	    {"Received:\n", HEADER_RECEIVED},
-	    {"Reply-To:\n", HEADER_REPLY_TO},
-	    {"Resent-Bcc:\n", HEADER_RESENT_BCC},
-	    {"Resent-CC:\n", HEADER_RESENT_CC},
-	    {"Resent-Date:\n", HEADER_RESENT_DATE},
-	    {"Resent-From:\n", HEADER_RESENT_FROM},
-	    {"Resent-Message-ID:\n", HEADER_RESENT_MESSAGE_ID},
-	    {"Resent-Sender:\n", HEADER_RESENT_SENDER},
-	    {"Resent-To:\n", HEADER_RESENT_TO},
-	    {"Return-Path:\n", HEADER_RETURN_PATH},
-	    {"Sender:\n", HEADER_SENDER},
-	    {"To:\n", HEADER_TO},
-	    {"Bc:\n", HEADER_OTHER},
-	    {"Bcc2:\n", HEADER_OTHER},
+	    {"bcc:\n", HEADER_BCC, BCC},
+	    {"CC:\n", HEADER_CC, LIST},
+	    {"Content-Length:\n", HEADER_OTHER, HEADER_DROPPED},
+	    {"Date:\n", HEADER_DATE, 0},
+	    {"From:\n", HEADER_FROM, HEADER_QUALIFIED},
+	    {"Message-Id:\n", HEADER_MESSAGE_ID, 0},
+	    {"Received:\n", HEADER_RECEIVED, 0},
+	    {"Reply-To:\n", HEADER_OTHER, HEADER_QUALIFIED},
+	    {"Resent-Bcc:\n", HEADER_OTHER, HEADER_RESENT | BCC},
+	    {"Resent-CC:\n", HEADER_OTHER, HEADER_RESENT | LIST},
+	    {"Resent-Date:\n", HEADER_OTHER, HEADER_RESENT},
+	    {"Resent-From:\n", HEADER_OTHER, HEADER_RESENT | HEADER_QUALIFIED},
+	    {"Resent-Message-ID:\n", HEADER_OTHER, HEADER_RESENT},
+	    {"Resent-Sender:\n", HEADER_OTHER,
+		HEADER_RESENT | HEADER_QUALIFIED},
+	    {"Resent-To:\n", HEADER_OTHER, HEADER_RESENT | LIST},
+	    {"Return-Path:\n", HEADER_OTHER, HEADER_DROPPED},
+	    {"Sender:\n", HEADER_OTHER, HEADER_QUALIFIED},
+	    {"To:\n", HEADER_TO, LIST},
+	    {"Bc:\n", HEADER_OTHER, 0},
+	    {"Bcc2:\n", HEADER_OTHER, 0},
 	};
 	struct header_field *fields;
 	size_t i;
@@ -135,6 +140,7 @@ test_scan_names(void **state)
 		    header_scan(lines[i].line, strlen(lines[i].line), &fields),
 		    1);
 		assert_int_equal(fields[0].name, lines[i].name);
+		assert_int_equal(fields[0].traits, lines[i].traits);
 		free(fields);
 	}
 }
@@ -172,6 +178,7 @@ static const struct {
     {"To:\n", "To:\n"},
     {"To: a, b c\n", "To: a, b c\n"},
     {"To: a, \"b\n", "To: a, \"b\n"},
+    {"To: a, b, c, d@\n", "To: a, b, c, d@\n"},
 };
 
 static void

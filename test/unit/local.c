@@ -335,6 +335,27 @@ test_quoting_across_blocks(void **state)
 	free(message);
 }
 
+/* Nothing but marks, and no line's end, is not slow either. */
+static void
+test_marks_alone(void **state)
+{
+	const size_t size = 8 << 20;
+	struct world *w = *state;
+	char *message = xmalloc(size), *text;
+	size_t len = 0;
+
+	memset(message, '>', size);
+	memcpy(message + size - 5, "From ", 5);
+	assert_int_equal(deliver_bytes(w, message, size), OUTCOME_SENT);
+	text = get_mailbox(w, &len);
+	assert_non_null(text);
+	assert_memory_equal(text + len - 9, ">>From \n\n", 9);
+	assert_memory_equal(text + len - size - 3, message, size - 5);
+	assert_int_equal(text[len - size - 4], '\n');
+	free(text);
+	free(message);
+}
+
 static void
 test_nul_and_8bit(void **state)
 {
@@ -698,6 +719,7 @@ main(void)
 	    EACH(test_hostile_sender),
 	    EACH(test_quoting),
 	    EACH(test_quoting_across_blocks),
+	    EACH(test_marks_alone),
 	    EACH(test_nul_and_8bit),
 	    EACH(test_torn_end),
 	    EACH(test_unreadable_mailbox),

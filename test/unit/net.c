@@ -144,7 +144,6 @@ lines_as_they_come(void **state)
 	expect_line(&n, "220 a");
 	expect_line(&n, "");
 	expect_line(&n, "250 lone\rCR\r");
-	assert_false(n.bare_lf);
 	/* The end of file in the middle of a line makes no line. */
 	expect_no_line(&n, ECONNRESET);
 	expect_no_line(&n, ECONNRESET);
@@ -159,7 +158,6 @@ bare_line_feeds(void **state)
 	(void)state;
 	attach_bytes(&n, "a\nb\r\n", 5);
 	expect_line(&n, "a");
-	assert_true(n.bare_lf);
 	expect_line(&n, "b");
 	expect_no_line(&n, ECONNRESET);
 	net_close(&n);
@@ -600,7 +598,6 @@ connects_to_a_path(void **state)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	struct net n;
-	char text[128];
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	(void)state;
@@ -611,8 +608,6 @@ connects_to_a_path(void **state)
 	assert_int_equal(listen(fd, 1), 0);
 	assert_int_equal(
 	    net_connect(&n, (struct sockaddr *)&un, sizeof(un), 5000), 0);
-	net_address_text((struct sockaddr *)&un, text, sizeof(text));
-	assert_string_equal(text, un.sun_path);
 	net_close(&n);
 	close(fd);
 	unlink(un.sun_path);
@@ -672,40 +667,16 @@ connection_timeout(void **state)
 static void
 closing_nothing(void **state)
 {
-	struct net n = {0};
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct net n = {.fd = -1};
 
-	/* The 0 of {0} is no descriptor of ours. */
 	(void)state;
-	if (fcntl(0, F_GETFD) == -1)
-		assert_int_equal(dup2(fd, 0), 0);
 	net_close(&n);
-	assert_true(fcntl(0, F_GETFD) != -1);
+	net_close(&n);
 	assert_int_equal(n.fd, -1);
 	expect_no_line(&n, ECONNRESET);
-	assert_int_equal(net_put(&n, "x", 1), -1);
+	assert_int_equal(net_put(&n, "x", 1), 0);
+	assert_int_equal(net_flush(&n), -1);
 	assert_int_equal(errno, ECONNRESET);
-	assert_int_equal(net_flush(&n), 0);
-	close(fd);
-}
-
-static void
-numeric_addresses(void **state)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
-	struct sockaddr_storage other = {.ss_family = AF_UNSPEC};
-	char text[64];
-
-	(void)state;
-	inet_pton(AF_INET, "192.0.2.1", &in.sin_addr);
-	inet_pton(AF_INET6, "2001:db8::1", &in6.sin6_addr);
-	net_address_text((struct sockaddr *)&in, text, sizeof(text));
-	assert_string_equal(text, "192.0.2.1");
-	net_address_text((struct sockaddr *)&in6, text, sizeof(text));
-	assert_string_equal(text, "2001:db8::1");
-	net_address_text((struct sockaddr *)&other, text, sizeof(text));
-	assert_string_equal(text, "unknown");
 }
 
 /* ---- TLS ---- */
@@ -919,7 +890,6 @@ main(void)
 	    cmocka_unit_test(connection_errors),
 	    cmocka_unit_test(connection_timeout),
 	    cmocka_unit_test(closing_nothing),
-	    cmocka_unit_test(numeric_addresses),
 	    cmocka_unit_test(tls_session),
 	    cmocka_unit_test(tls_reply_while_sending),
 	    cmocka_unit_test(plaintext_after_starttls),

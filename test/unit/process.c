@@ -177,7 +177,6 @@ enter_with_environment(int with_env)
 	CHECK(getenv("HOME") == NULL);
 	if (!with_env)
 		return 0;
-	CHECK(strcmp(env.tz, "Europe/Berlin") == 0);
 	CHECK(strcmp(env.logname, "alice") == 0);
 	CHECK(strcmp(env.user, "") == 0);
 	CHECK(strcmp(env.email, "Alice <a@b>\n") == 0);
@@ -192,7 +191,7 @@ enter_with_no_environment(int argument)
 
 	environ = argument ? nothing : NULL;
 	process_enter(3, &env);
-	CHECK(env.tz == NULL && env.logname == NULL);
+	CHECK(env.logname == NULL);
 	CHECK(env.user == NULL && env.email == NULL);
 	CHECK(environ[0] != NULL && environ[1] == NULL);
 	return 0;
@@ -245,16 +244,12 @@ static const struct {
 static int
 enter_with_zone(int i)
 {
-	struct process_env env;
-
 	CHECK(setenv("TZ", zones[i].tz, 1) == 0);
-	process_enter(3, &env);
-	if (!zones[i].kept) {
-		CHECK(env.tz == NULL && getenv("TZ") == NULL);
-		return 0;
-	}
-	CHECK(strcmp(env.tz, zones[i].tz) == 0);
-	CHECK(strcmp(getenv("TZ"), zones[i].tz) == 0);
+	process_enter(3, NULL);
+	if (zones[i].kept)
+		CHECK(strcmp(getenv("TZ"), zones[i].tz) == 0);
+	else
+		CHECK(getenv("TZ") == NULL);
 	return 0;
 }
 

@@ -57,6 +57,7 @@ static int
 in_child(void (*body)(void), char *said, size_t size)
 {
 	int pipes[2], status;
+	size_t len;
 	ssize_t n;
 	pid_t pid;
 
@@ -69,9 +70,11 @@ in_child(void (*body)(void), char *said, size_t size)
 		_exit(0);
 	}
 	(void)close(pipes[1]);
-	n = read_full(pipes[0], said, size - 1);
-	assert_true(n >= 0);
-	said[n] = '\0';
+	len = 0;
+	while ((n = read(pipes[0], said + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	assert_int_equal(n, 0);
+	said[len] = '\0';
 	(void)close(pipes[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return status;
@@ -175,26 +178,6 @@ test_read_file(void **state)
 	free(data);
 }
 
-/* Its size is said to be 0, but there is text. */
-static void
-test_read_file_of_unknown_size(void **state)
-{
-	char *data;
-	size_t len;
-
-	(void)state;
-	if (access("/proc/self/status", R_OK) == -1)
-		skip();
-	assert_int_equal(
-	    read_file("/proc/self/status", 100000, &data, &len, NULL), 0);
-	assert_non_null(strstr(data, "Name:"));
-	assert_int_equal(strlen(data), len);
-	free(data);
-	assert_int_equal(
-	    read_file("/proc/self/status", 16, &data, &len, NULL), -1);
-	assert_int_equal(errno, EFBIG);
-}
-
 static void
 test_read_file_refuses(void **state)
 {
@@ -216,33 +199,33 @@ test_read_file_refuses(void **state)
 }
 
 static void
-test_read_and_write_full(void **state)
+test_write_full(void **state)
 {
 	static char out[300000], in[300000];
 	int pipes[2], status;
+	ssize_t n;
 	size_t i;
 	pid_t pid;
 
 	(void)state;
 	for (i = 0; i < sizeof(out); i++)
 		out[i] = (char)i;
-	/* More than a pipe holds: every read and write is short. */
+	/* More than a pipe holds: every write is short. */
 	assert_int_equal(pipe(pipes), 0);
 	if ((pid = fork()) == 0) {
 		(void)close(pipes[0]);
 		_exit(write_full(pipes[1], out, sizeof(out)) == 0 ? 0 : 1);
 	}
 	(void)close(pipes[1]);
-	assert_int_equal(
-	    read_full(pipes[0], in, sizeof(in)), (ssize_t)sizeof(in));
+	for (i = 0; i < sizeof(in); i += (size_t)n)
+		if ((n = read(pipes[0], in + i, sizeof(in) - i)) <= 0)
+			break;
+	assert_int_equal(i, sizeof(in));
 	assert_memory_equal(in, out, sizeof(in));
-	assert_int_equal(read_full(pipes[0], in, 1), 0);
 	(void)close(pipes[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_int_equal(write_full(-1, "x", 1), -1);
-	assert_int_equal(errno, EBADF);
-	assert_int_equal(read_full(-1, in, 1), -1);
 	assert_int_equal(errno, EBADF);
 }
 
@@ -277,9 +260,6 @@ test_printable(void **state)
 	    printable(dst, 8, "\x1b\x7f\x80\xff~ ", 6), "????~ ");
 	assert_string_equal(printable(dst, 8, "123456789", 9), "1234567");
 	assert_string_equal(printable(dst, 1, "123", 3), "");
-	dst[0] = 'k';
-	assert_ptr_equal(printable(dst, 0, "123", 3), dst);
-	assert_int_equal(dst[0], 'k');
 }
 
 static void
@@ -294,6 +274,11 @@ test_ascii(void **state)
 	assert_true(ascii_isalnum('0') && ascii_isalnum('9'));
 	assert_false(ascii_isalnum('_') || ascii_isalnum(0xe4));
 	assert_false(ascii_isalnum('@') || ascii_isalnum('\0'));
+	assert_true(ascii_isblank(' ') && ascii_isblank('\t'));
+	assert_false(ascii_isblank('\n') || ascii_isblank(0xa0));
+	assert_true(ascii_iscntrl(0) && ascii_iscntrl(0x1f));
+	assert_true(ascii_iscntrl(0x7f));
+	assert_false(ascii_iscntrl(' ') || ascii_iscntrl(0x80));
 	assert_true(ascii_isprint(' ') && ascii_isprint('~'));
 	assert_false(ascii_isprint(0x1f) || ascii_isprint(0x7f));
 	assert_false(ascii_isprint(-1) || ascii_isprint(0xa0));
@@ -428,7 +413,6 @@ test_complain(void **state)
 	status = in_child(die_with_usage, said, sizeof(said));
 	assert_int_equal(WEXITSTATUS(status), EX_USAGE);
 	assert_string_equal(said, "dma: no recipients\n");
-	assert_string_equal(util_name(), "dma");
 }
 
 static void
@@ -449,9 +433,8 @@ main(void)
 	    cmocka_unit_test(test_parse_number),
 	    cmocka_unit_test(test_parse_duration),
 	    cmocka_unit_test(test_read_file),
-	    cmocka_unit_test(test_read_file_of_unknown_size),
 	    cmocka_unit_test(test_read_file_refuses),
-	    cmocka_unit_test(test_read_and_write_full),
+	    cmocka_unit_test(test_write_full),
 	    cmocka_unit_test(test_pread_and_pwrite_full),
 	    cmocka_unit_test(test_printable),
 	    cmocka_unit_test(test_ascii),

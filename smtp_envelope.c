@@ -1,0 +1,212 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * smtp_envelope.c - whom one envelope asks for, and the words of RSET, MAIL,
+ *                   RCPT and DATA with the parameters that a server offers
+ *                   (RFC 5321, 1870, 6152, 6531, 3461).
+ *
+ * Runs in:   dma-smtp. No files, no globals.
+ * Trusts:    its job's types. Distrusts: what the server can take.
+ * Promises:  a parameter is only used where EHLO offered it; a recipient that
+ *            cannot be asked for here is left to the next address.
+ */
+#include "smtp_session.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "envelope.h"
+#include "util.h"
+
+/* ---- Words ---- */
+
+static bool
+needs_utf8(const char *address)
+{
+	for (; *address != '\0'; address++)
+		if ((unsigned char)*address >= 0x80)
+			return true;
+	return false;
+}
+
+static bool
+group_needs_utf8(const struct smtp_group *g)
+{
+	const struct job *j = &g->task->job;
+
+	for (size_t n = 0; n < g->count; n++)
+		if (needs_utf8(j->recipients[g->index[n]].addr))
+			return true;
+	return needs_utf8(j->sender);
+}
+
+/* ENVID goes as xtext; what is xtext already is not coded twice. */
+static void
+add_envid(struct buf *line, const char *envid)
+{
+	char text[3 * ENVID_MAX + 1];
+	const char *p;
+
+	if (envid == NULL || envid[0] == '\0')
+		return;
+	for (p = envid; *p > ' ' && *p < 0x7f && *p != '='; p++)
+		;
+	if (*p == '\0')
+		(void)buf_printf(line, " ENVID=%s", envid);
+	else if (addr_xtext(envid, text, sizeof(text)) == 0)
+		(void)buf_printf(line, " ENVID=%s", text);
+}
+
+static void
+build_mail(struct smtp_session *s, struct smtp_group *g)
+{
+	const struct smtp_features *f = &s->features;
+	const struct job *j = &g->task->job;
+	struct buf *line = &s->line;
+
+	(void)buf_printf(line, "MAIL FROM:<%s>", j->sender);
+	size_t bare = line->len;
+	if (f->smtputf8 && group_needs_utf8(g))
+		(void)buf_puts(line, " SMTPUTF8");
+	if (!s->no_params) {
+		if (f->size)
+			(void)buf_printf(line, " SIZE=%" PRIu64, j->length);
+		if (f->eightbit && (j->flags & MESSAGE_8BIT) != 0)
+			(void)buf_puts(line, " BODY=8BITMIME");
+		if (f->dsn && j->ret != RET_DEFAULT)
+			(void)buf_printf(line, " RET=%s",
+			    j->ret == RET_FULL ? "FULL" : "HDRS");
+		if (f->dsn)
+			add_envid(line, j->envid);
+	}
+	g->params = line->len > bare;
+}
+
+static void
+add_notify(struct buf *line, unsigned notify)
+{
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} names[] = {{NOTIFY_NEVER, "NEVER"}, {NOTIFY_SUCCESS, "SUCCESS"},
+	    {NOTIFY_FAILURE, "FAILURE"}, {NOTIFY_DELAY, "DELAY"}};
+	const char *before = " NOTIFY=";
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if ((notify & names[i].bit) == 0)
+			continue;
+		(void)buf_printf(line, "%s%s", before, names[i].name);
+		if (names[i].bit == NOTIFY_NEVER)
+			return;
+		before = ",";
+	}
+}
+
+static void
+build_rcpt(struct smtp_session *s, const struct job_recipient *r)
+{
+	(void)buf_printf(&s->line, "RCPT TO:<%s>", r->addr);
+	if (!s->features.dsn || s->no_params)
+		return;
+	add_notify(&s->line, r->notify);
+	if (r->orcpt != NULL && r->orcpt[0] != '\0')
+		(void)buf_printf(&s->line, " ORCPT=%s", r->orcpt);
+}
+
+const char *
+smtp_build_command(struct smtp_session *s, struct smtp_group *g,
+    enum smtp_stage stage, size_t n)
+{
+	buf_reset(&s->line);
+	if (stage == STAGE_MAIL)
+		build_mail(s, g);
+	else if (stage == STAGE_RCPT)
+		build_rcpt(s, &g->task->job.recipients[g->index[n]]);
+	else
+		(void)buf_puts(&s->line, stage == STAGE_RSET ? "RSET" : "DATA");
+	return buf_str(&s->line);
+}
+
+static int
+put_command(struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage,
+    size_t n)
+{
+	return smtp_put_line(
+	    s, smtp_build_command(s, g, stage, n), SMTP_COMMAND_MAX, NULL);
+}
+
+int
+smtp_group_put(struct smtp_session *s, struct smtp_group *g)
+{
+	g->written = true;
+	if (g->rset && put_command(s, g, STAGE_RSET, 0) == -1)
+		return -1;
+	if (put_command(s, g, STAGE_MAIL, 0) == -1)
+		return -1;
+	for (size_t n = 0; n < g->count; n++)
+		if (put_command(s, g, STAGE_RCPT, n) == -1)
+			return -1;
+	return put_command(s, g, STAGE_DATA, 0);
+}
+
+/* ---- Which recipients, and may this server have the message at all ---- */
+
+/* Why recipient i cannot be asked for here, with its DSN; or NULL. */
+static const char *
+obstacle(
+    struct smtp_session *s, struct smtp_task *t, size_t i, const char **dsn)
+{
+	const struct job_recipient *r = &t->job.recipients[i];
+
+	*dsn = "5.3.4";
+	if (s->features.size_limit > 0 &&
+	    t->job.length > s->features.size_limit)
+		return "the message is larger than this server takes";
+	*dsn = "5.6.7";
+	if (!s->features.smtputf8 &&
+	    (needs_utf8(r->addr) || needs_utf8(t->job.sender)))
+		return "the server does not take internationalized addresses";
+	*dsn = "4.3.0";
+	buf_reset(&s->line);
+	build_rcpt(s, r);
+	if (!smtp_line_ok(t->job.sender, ADDR_MAX) ||
+	    !smtp_line_ok(buf_str(&s->line), SMTP_COMMAND_MAX))
+		return "an address of its envelope may not be sent";
+	return NULL;
+}
+
+/* Ask for recipient i, or say why not and leave it to the next address. */
+static bool
+take_recipient(struct smtp_session *s, struct smtp_task *t, size_t i)
+{
+	struct outcome o = {0};
+	const char *dsn, *why = obstacle(s, t, i, &dsn);
+
+	if (why == NULL) {
+		t->recipients[i].state = RCPT_ASKED;
+		return true;
+	}
+	smtp_outcome_text(
+	    s, &o, dsn[0] == '5' ? OUTCOME_FAIL : OUTCOME_DEFER, dsn, why);
+	smtp_task_note(t, i, &o);
+	t->recipients[i].state = RCPT_NEXT;
+	return false;
+}
+
+bool
+smtp_group_gather(
+    struct smtp_session *s, struct smtp_group *g, struct smtp_task *t)
+{
+	memset(g, 0, sizeof(*g));
+	for (size_t i = 0;
+	     i < t->job.nrecipients && g->count < ARRAY_LEN(g->index); i++)
+		if (t->recipients[i].state == RCPT_WAITING &&
+		    take_recipient(s, t, i))
+			g->index[g->count++] = i;
+	if (g->count == 0)
+		return false;
+	g->task = t;
+	g->rset = s->need_rset;
+	s->need_rset = false;
+	return true;
+}
