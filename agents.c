@@ -37,16 +37,30 @@
 
 /* ---- Starting ---- */
 
+/*
+ * How many slots this runner may try.  A user can stop his runner with all
+ * that it holds, so a quarter is left for the system's, which no user stops.
+ */
+static unsigned
+slots_open_to(const struct runner *r)
+{
+	unsigned n = r->in->conf->agents;
+
+	return r->in->all || r->in->private_instance ? n : n - n / 4;
+}
+
 /* A further agent needs one of the machine's slots; a runner's first none. */
 static int
 take_slot(struct runner *r, int *slot)
 {
+	unsigned most = slots_open_to(r);
+
 	*slot = -1;
 	if (r->nagents == 0)
 		return 0;
 	if (now_ms() < r->slots_again)
 		return -1;
-	for (unsigned n = 1; n <= r->in->conf->agents; n++)
+	for (unsigned n = 1; n <= most; n++)
 		if ((*slot = spool_lock_slot(&r->in->spool, n)) >= 0)
 			return 0;
 	r->slots_again = now_ms() + SLOTS_AGAIN_MS;
@@ -140,22 +154,31 @@ may_deliver_locally(const struct runner *r, const struct next_hop *h)
 	return pw != NULL && ascii_strcasecmp(pw->pw_name, h->hop.host) == 0;
 }
 
+/* Why route_hop() failed, for people. */
+static const char *
+unresolved(const struct conf *c, int error, char *buf, size_t size)
+{
+	if (error == EACCES)
+		return "no credential for the user that SMARTHOST names";
+	if (error != EIO)
+		return strerror(error);
+	(void)snprintf(buf, size, "CERTFILE %s cannot be read", c->certfile);
+	return buf;
+}
+
 static int
 resolve_hop(struct runner *r, struct next_hop *h)
 {
 	struct outcome o = {0};
+	char buf[256];
 
 	if (h->resolved)
 		return 0;
 	hop_free(&h->hop);
 	while (route_hop(r->in->conf, h->route, h->choice, &h->hop) != 0) {
-		int error = errno;
-
 		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
 		    "no usable configuration for this next hop: %s",
-		    error == EACCES ? "no credential for the user that "
-				      "SMARTHOST names"
-				    : strerror(error));
+		    unresolved(r->in->conf, errno, buf, sizeof(buf)));
 		if (hops_next_choice(r, h)) {
 			log_event(LOG_QUEUE, LOG_WARNING,
 			    "%s; going on to the next of SMARTHOST", o.text);

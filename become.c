@@ -98,7 +98,7 @@ leave_caller(void)
 	/* A session's leader keeps its terminal, which could stop us. */
 	if (open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC) >= 0)
 		exit(BECOME_NOT_ALLOWED);
-	(void)setpriority(PRIO_PROCESS, 0, 0); /* slow is no reason to fail */
+	process_reset_scheduling();
 }
 
 /* The static result of getpwnam(3), or NULL: there is none of that name. */

@@ -22,6 +22,7 @@
 
 #include "addr.h"
 #include "conf_reader.h"
+#include "envelope.h"
 #include "util.h"
 
 /* KEY_VALUE: 0.14's.  KEY_NEW: ours.  KEY_PRIVATE: ours, with -C only. */
@@ -425,14 +426,19 @@ conf_defaults(void)
 	c->maxsize = MAXSIZE_DEFAULT;
 	c->minfree = MINFREE_DEFAULT;
 	c->timeouts = 100;
+	c->sum = CHECKSUM_INIT;
 	return c;
 }
 
 static int
 parse(struct reader *r, const char *text, size_t len)
 {
+	struct conf *c = r->c;
+
 	if (conf_each_line(r, text, len, CONF_LINE_MAX, parse_line) == -1)
 		return -1;
+	if (r->private_instance && c->mailbox == NULL)
+		c->mailbox = xasprintf("%s/mbox", c->spooldir);
 	return conf_settle(r);
 }
 
@@ -459,13 +465,19 @@ load(struct reader *r, const char *file, bool may_be_missing, char **text,
 	r->file = file;
 	r->line = 0;
 	*text = NULL;
-	if (read_file(file, CONF_FILE_MAX, text, len, st) == 0 ||
-	    (errno == ENOENT && may_be_missing))
+	if (read_file(file, CONF_FILE_MAX, text, len, st) == 0) {
+		r->c->sum = checksum_update(r->c->sum, *text, *len);
+		return 0;
+	}
+	if (errno == ENOENT && may_be_missing)
 		return 0;
 	if (errno == EINVAL)
 		return conf_fail(r, "is not a regular file");
 	if (errno == EFBIG)
 		return conf_fail(r, "is larger than %d bytes", CONF_FILE_MAX);
+	if (errno == EACCES && !r->private_instance)
+		return conf_fail(r, "%s: chgrp " DMA_GROUP " and chmod g+r %s",
+		    strerror(errno), file);
 	return conf_fail(r, "%s", strerror(errno));
 }
 

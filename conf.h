@@ -79,6 +79,7 @@ struct conf {
 	char *libexecdir;  /* LIBEXECDIR, or the built-in one */
 	char *mailbox;     /* MAILBOX; SPOOLDIR/mbox */
 	unsigned timeouts; /* TIMEOUTS, percent, 100 */
+	uint64_t sum;      /* of the files' bytes: tells what was changed */
 };
 
 struct conf_error {

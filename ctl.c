@@ -20,6 +20,7 @@
 #include "util.h"
 
 #define REASON_COLUMN 76 /* where Postfix's reasons end */
+#define BYTES_WIDTH   8
 #define ID_WIDTH      (QUEUE_ID_LEN + 1)
 
 struct listed {
@@ -76,6 +77,7 @@ static void
 print_head(const struct spool_file *f)
 {
 	char id[QUEUE_ID_MAX + 2], when[32];
+	int over, width = BYTES_WIDTH;
 	time_t arrival = (time_t)f->env.arrival;
 	struct tm tm;
 	char mark = f->env.hold ? '!' : spool_file_busy(f) ? '*' : ' ';
@@ -84,7 +86,10 @@ print_head(const struct spool_file *f)
 	if (localtime_r(&arrival, &tm) == NULL ||
 	    strftime(when, sizeof(when), "%a %b %e %H:%M:%S", &tm) == 0)
 		compat_strlcpy(when, "-", sizeof(when));
-	printf("%-*s %8llu %-19s", ID_WIDTH, id,
+	over = (int)strlen(id) - ID_WIDTH; /* a notice's id is longer */
+	if (over > 0)
+		width = over < width ? width - over : 1;
+	printf("%-*s %*llu %-19s", ID_WIDTH, id, width,
 	    (unsigned long long)f->env.length, when);
 	print_address("  ", addr_is_null(&f->env.sender) ? "MAILER-DAEMON"
 							 : f->env.sender.text);
@@ -119,6 +124,16 @@ print_recipients(const struct spool_file *f)
 	free(last);
 }
 
+static void
+print_kept(const char *spooldir, const struct spool_totals *t)
+{
+	if (t->bad > 0)
+		printf("(%zu damaged, kept as %s/bad.*)\n", t->bad, spooldir);
+	if (t->dead > 0)
+		printf("(%zu with nobody to tell, kept as %s/dead.*)\n",
+		    t->dead, spooldir);
+}
+
 static int
 print_list(struct listing *l)
 {
@@ -128,9 +143,7 @@ print_list(struct listing *l)
 		complain("cannot list the spool: %s", strerror(errno));
 		return EX_IOERR;
 	}
-	if (t.messages == 0)
-		printf("Mail queue is empty\n");
-	else
+	if (t.messages > 0)
 		printf("%-*s --Size-- ----Arrival Time---- "
 		       "-Sender/Recipient-------\n",
 		    ID_WIDTH, "-Queue ID-");
@@ -145,11 +158,11 @@ print_list(struct listing *l)
 		printf("\n");
 		spool_file_close(&f);
 	}
-	if (t.bad + t.dead > 0)
-		printf("%zu damaged (bad.*) and %zu undeliverable notices "
-		       "(dead.*) are kept in %s\n",
-		    t.bad, t.dead, l->in->conf->spooldir);
-	if (t.messages > 0)
+	print_kept(l->in->conf->spooldir, &t);
+	/* The last line is the one that monitors read. */
+	if (t.messages == 0)
+		printf("Mail queue is empty\n");
+	else
 		printf("-- %llu Kbytes in %zu Request%s.\n",
 		    (unsigned long long)(t.bytes / 1024), t.messages,
 		    t.messages == 1 ? "" : "s");

@@ -373,14 +373,14 @@ hops_free(struct runner *r)
 
 /* A relay that refused our password is not asked again at each wake-up. */
 void
-hops_forget(struct runner *r)
+hops_forget(struct runner *r, bool all)
 {
 	struct next_hop *h, *kept = NULL, **bucket;
 	int64_t now = now_ms();
 
 	while ((h = r->hops) != NULL) {
 		r->hops = h->next;
-		if (!h->failed || now >= h->retry_at) {
+		if (all || !h->failed || now >= h->retry_at) {
 			free_hop(h);
 			continue;
 		}

@@ -54,7 +54,8 @@ install-programs: all
 	@$(PUT) dma $(DMA) 0755 -o 0 -g $(GROUP) -m 2755
 	@$(PUT) dma-become $(AGENTS)/dma-become 0755 -o 0 -g $(GROUP) -m 4750
 	@$(PUT) dma-smtp $(AGENTS)/dma-smtp 0711 -o 0 -g 0 -m 0711
-	@$(PUT) dma-local $(AGENTS)/dma-local 0755 -o 0 -g 0 -m 0755
+# Not readable, so that no recipient can trace the one that runs as he.
+	@$(PUT) dma-local $(AGENTS)/dma-local 0755 -o 0 -g 0 -m 0711
 	@$(LINK) dma $(SBIN)/dmactl
 
 install-man:

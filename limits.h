@@ -80,11 +80,12 @@
 #define MBOX_LOCK_MS       20000
 #define MBOX_STALE_S       500 /* age of a dotlock whose owner is gone */
 #define MBOX_POLL_FIRST_MS 5   /* most programs hold a lock for an instant */
-#define MBOX_POLL_MAX_MS   200 /* a delivery this much later is not noticed */
+#define MBOX_POLL_MAX_MS   25  /* who looks seldom never gets a busy lock */
 #define DOTLOCK_SIZE_MAX   64  /* bytes; a larger NAME.lock is a mailbox */
 /*
- * A runner that is silent for so long may have been stopped by its user, who
- * must not keep another's mailbox locked (V-21): less than others wait.
+ * A runner that is silent for so long, all its pauses together, may have been
+ * stopped by its user, again and again, who must not keep another's mailbox
+ * locked (V-21): less than others wait.
  */
 #define MBOX_IDLE_MS (MBOX_LOCK_MS / 2)
 

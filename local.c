@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct local {
 	char *path, *lock; /* the mailbox, its dotlock */
 	bool own_lock;     /* a private instance: both are ours to make */
 	int64_t wait_ms;   /* for locks */
+	int64_t idle_ms;   /* how long the runner may yet be silent, in all */
 	struct buf out;
 	char record[RECORD_MAX];
 };
@@ -414,20 +416,35 @@ do_job(struct local *l, const struct job *j)
 	send_record(l, job_put_done(&l->out, j->number));
 }
 
+/* Wait for the runner, of whose time for silence this takes. */
+static void
+wait_for_record(struct local *l)
+{
+	struct pollfd p = {.fd = JOB_FD, .events = POLLIN};
+
+	while (l->idle_ms > 0) {
+		int64_t begun = now_ms();
+		int ready = poll(&p, 1, (int)l->idle_ms);
+
+		l->idle_ms -= now_ms() - begun;
+		if (ready > 0)
+			return;
+	}
+	/*
+	 * From now on the runner's sends fail, so that it knows what was not
+	 * tried, and what it had sent before is still done.
+	 */
+	(void)shutdown(JOB_FD, SHUT_RD);
+}
+
 /* The next record's length, 0 when there are no more. */
 static size_t
 next_record(struct local *l, int *fd)
 {
-	ssize_t n = job_recv(JOB_FD, l->record, sizeof(l->record), fd);
+	ssize_t n;
 
-	/*
-	 * Idle too long: from now on the runner's sends fail, so that it knows
-	 * what was not tried, and what it had sent before is still done.
-	 */
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-		(void)shutdown(JOB_FD, SHUT_RD);
-		n = job_recv(JOB_FD, l->record, sizeof(l->record), fd);
-	}
+	wait_for_record(l);
+	n = job_recv(JOB_FD, l->record, sizeof(l->record), fd);
 	if (n < 0)
 		exit(EX_IOERR);
 	return (size_t)n;
@@ -504,6 +521,7 @@ main(int argc, char **argv)
 	if (prepare_socket() < 0)
 		die(EX_USAGE, "started by dma only, with a job");
 	l = xcalloc(1, sizeof(*l));
+	l->idle_ms = MBOX_IDLE_MS;
 	l->user = argv[1];
 	l->own_lock = argc == 3;
 	l->path = argc == 3 ? xstrdup(argv[2])

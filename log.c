@@ -32,6 +32,7 @@
 static struct {
 	enum log_target target;
 	int fd; /* of stderr or the file */
+	bool echo;
 	char tag[LOG_TAG_MAX + 1];
 	char ident[LOG_TAG_MAX + 16]; /* syslog(3) keeps a pointer to it */
 } state = {.target = LOG_TO_SYSLOG, .fd = -1, .tag = "dma"};
@@ -114,6 +115,12 @@ write_line(const char *text)
 }
 
 void
+log_echo(void)
+{
+	state.echo = true;
+}
+
+void
 log_event(enum log_ident ident, int priority, const char *fmt, ...)
 {
 	static const char *const roles[] = {[LOG_SUBMIT] = "submit",
@@ -137,6 +144,10 @@ log_event(enum log_ident ident, int priority, const char *fmt, ...)
 		syslog(priority, "%s", text);
 	} else {
 		write_line(text);
+	}
+	if (state.echo && state.target != LOG_TO_STDERR) {
+		(void)printable(text, sizeof(text), text, strlen(text));
+		(void)fprintf(stderr, "# %s: %s\n", state.ident, text);
 	}
 	errno = saved;
 }

@@ -25,6 +25,12 @@ int log_open(
     enum log_target target, const char *path, int create, const char *tag);
 
 /*
+ * From now on each line goes to stderr too, as a comment ("# ident: text") of
+ * the dialogue that -v shows there.
+ */
+void log_echo(void);
+
+/*
  * Write one line.  priority is one of syslog(3)'s (LOG_INFO, LOG_WARNING,
  * LOG_ERR, LOG_CRIT).  Everything is made printable here: a byte outside
  * 0x20-0x7e becomes '?', so that no remote text can begin a second line.

@@ -47,6 +47,12 @@ int process_drop_setid(void);
 void process_detach(bool keep_stderr);
 
 /*
+ * Forget how slow the caller wanted to be: niceness, scheduling class,
+ * processors, disk priority, timer slack.  Needs privilege; as far as it goes.
+ */
+void process_reset_scheduling(void);
+
+/*
  * True if this process may start agents: limits are enough for a message of
  * size bytes and, where need_setid (agents are started by dma-become; a
  * private instance of a user does without), set-id programs work: no

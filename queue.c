@@ -226,7 +226,8 @@ reload(struct runner *r)
 		r->stop = true;
 		return;
 	}
-	hops_forget(r);
+	/* A mended password or relay is tried at once. */
+	hops_forget(r, c->sum != r->in->conf->sum);
 	conf_free(r->in->conf);
 	r->in->conf = c;
 }
@@ -521,6 +522,8 @@ queue_flush(struct instance *in, const char *id, bool verbose)
 	runner_init(&r, in);
 	r.flush = true;
 	r.verbose = verbose;
+	if (verbose)
+		log_echo();
 	r.only = id;
 	r.give_up = now_ms() + FLUSH_LOCK_MS_MAX;
 	scan(&r);

@@ -231,8 +231,11 @@ bool hops_carry_on(struct next_hop *h, const struct agent *a, bool busy);
 void hops_fail(struct next_hop *h, const struct outcome *o, int64_t hold);
 void hops_free(struct runner *r);
 
-/* The configuration changed: forget all but those that are left alone. */
-void hops_forget(struct runner *r);
+/*
+ * The configuration was read again: forget what was made of the old one, but
+ * those that are left alone only if it is another one (all).
+ */
+void hops_forget(struct runner *r, bool all);
 
 /* ---- agents.c ---- */
 

@@ -63,8 +63,9 @@ spool_open(
 	    .mode = private_instance ? 0600 : 0660,
 	    .dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
 	if (s->dirfd == -1 || fstat(s->dirfd, &st) == -1)
-		*why = errno == ENOENT ? "does not exist"
-				       : "cannot be opened as a directory";
+		*why = errno == ENOENT   ? "does not exist"
+		       : errno == EACCES ? "may not be opened by this user"
+					 : "cannot be opened as a directory";
 	else if ((*why = directory_fault(&st, private_instance)) == NULL)
 		return 0;
 	else

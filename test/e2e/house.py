@@ -76,7 +76,10 @@ def account_files(directory, passwd, group):
 def enter_namespaces():
     if libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWNET) != 0:
         return "unshare: " + os.strerror(ctypes.get_errno())
-    command("mount", "--make-rprivate", "/")
+    try:
+        command("mount", "--make-rprivate", "/")
+    except subprocess.CalledProcessError as e:  # a chroot is no mount point
+        return e.stderr.decode().strip()
     command("ip", "link", "set", "lo", "up")
     for address in ("192.0.2.1/24", "198.51.100.1/24"):
         command("ip", "addr", "add", address, "dev", "lo")

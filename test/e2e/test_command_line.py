@@ -3,6 +3,7 @@
 
 import email.utils
 import os
+import re
 import resource
 import subprocess
 
@@ -314,6 +315,18 @@ def test_verbose_shows_the_dialogue_without_secrets(private, smtp):
         assert words in result.err, result
     assert "hush" not in result.err
     assert "AHUAaHVzaC1odXNo" not in result.err
+
+
+def test_verbose_says_what_became_of_it(private):
+    """Also where there is no dialogue: a dead relay, a mailbox."""
+    private.configure(SMARTHOST="127.0.0.1:1")
+    said = private.run("-v", "b@x.example", text="Subject: s\n\nx\n").err
+    assert re.search(r"^# dma/smtp: \w+: to=<b@x\.example>, .* "
+                     r"status=deferred \(connect to 127.*refused\)$", said,
+                     re.M), said
+    said = private.run("-v", private.user, text="Subject: s\n\nx\n").err
+    assert re.search(r"^# dma/local: .* status=sent ", said, re.M), said
+    assert "status=sent" in private.log()
 
 
 @pytest.mark.parametrize("flag", ["-bd", "-bD", "-bl", "-ba", "-bt"])

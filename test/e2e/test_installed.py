@@ -29,7 +29,7 @@ def group_of_spool():
     ("usr/sbin/dma", 0o2755, "mail"),
     ("usr/libexec/dma/dma-become", 0o4750, "mail"),
     ("usr/libexec/dma/dma-smtp", 0o711, "root"),
-    ("usr/libexec/dma/dma-local", 0o755, "root"),
+    ("usr/libexec/dma/dma-local", 0o711, "root"),
     ("var/spool/dma", 0o2770, "mail"),
     ("etc/dma/auth.conf", 0o640, "mail"),
 ])
@@ -397,6 +397,17 @@ def test_cpu_limit_of_the_caller_costs_no_mail(system, smtp):
     system.flush(user="root")
     assert len(sink.messages) == 1
     assert system.queue() == []
+
+
+def test_secrets_that_the_group_cannot_read(system, smtp):
+    """As an administrator makes them by hand: the line says what to do."""
+    system.relay(smtp.sink(), login="u:p")
+    path = system.confdir / "auth.conf"
+    os.chmod(path, 0o600)
+    result = system.run("b@x.example", text="x\n")
+    assert result.exit == 78, result
+    assert "Permission denied: chgrp mail and chmod g+r %s\n" % path \
+        in result.err
 
 
 def test_private_instance_gives_up_the_group(system, scratch):

@@ -453,9 +453,14 @@ def test_full_disk(alone):
 
 
 def test_silent_runner_is_left(alone):
-    """One that was stopped must not keep the mailbox locked."""
+    """One that was stopped must not keep the mailbox locked; to go on for a
+    moment now and then gains it nothing."""
     agent = alone.start()
+    begun = time.monotonic()
+    time.sleep(5)
+    assert agent.deliver(alone.message())[0].outcome == SENT
     assert agent.wait() == 0
+    assert time.monotonic() - begun < 13
     with pytest.raises(OSError) as caught:
         agent.hand_over(alone.message())
     assert caught.value.errno in (errno.EPIPE, errno.ECONNRESET)

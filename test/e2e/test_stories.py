@@ -251,6 +251,26 @@ def test_wrong_password_is_not_hammered(private, smtp):
     assert len(private.queue()) == 10
 
 
+def test_mended_password_is_used_at_once(private, smtp):
+    """By the next message, though a runner lives that knows the old one."""
+    sink = smtp.sink(auth={"u": "right"}, mechanisms=("PLAIN",))
+    private.relay(sink, login="u:wrong", INSECURE=True)
+    private.submit("b@x.example")
+    private.wait_deferred()
+    time.sleep(0.5)  # its agent is gone
+    private.relay(sink, login="u:right", INSECURE=True)
+    private.submit("c@x.example")
+    instance.wait_for(lambda: sink.messages, "the message to arrive", 5)
+    assert sink.messages[0].recipients == ["c@x.example"]
+
+
+def test_mailbox_of_a_private_instance_is_in_its_spool(private):
+    private.configure(MAILBOX=None)
+    private.submit("-D", private.user)
+    (got,) = instance.messages_in(private.spool / "mbox")
+    assert got["Delivered-To"] == private.user
+
+
 def test_relay_with_a_limit_on_connections(private, smtp):
     """421 beyond a few connections: all arrive in one flush."""
     sink = smtp.sink(most=3, delay=0.01)

@@ -207,6 +207,13 @@ def test_client_certificate(private, smtp, authority):
     assert "client.example" in str(sink.messages[0].connection.tls["peer"])
 
 
+def test_missing_client_certificate_is_named(private, smtp):
+    private.relay(smtp.sink(), CERTFILE="/nonexistent/client.pem")
+    private.submit("b@x.example")
+    private.wait_deferred()
+    assert "CERTFILE /nonexistent/client.pem cannot be read" in private.mailq()
+
+
 @pytest.mark.parametrize("offered, used", [
     (("PLAIN",), "PLAIN"), (("LOGIN",), "LOGIN"), (("CRAM-MD5",), "CRAM-MD5"),
     (("LOGIN", "PLAIN"), "PLAIN"),

@@ -78,6 +78,19 @@ test_defaults(void **state)
 }
 
 static void
+test_mailbox_of_a_private_instance(void **state)
+{
+	struct conf *c = parse_as("SPOOLDIR /s\n", true);
+
+	(void)state;
+	assert_string_equal(c->mailbox, "/s/mbox");
+	conf_free(c);
+	c = parse_as("SPOOLDIR /s\n", false);
+	assert_null(c->mailbox);
+	conf_free(c);
+}
+
+static void
 test_every_key(void **state)
 {
 	struct conf *c = parse_as(
@@ -817,6 +830,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_mailbox_of_a_private_instance),
 	    cmocka_unit_test(test_every_key),
 	    cmocka_unit_test(test_lines_forgiven),
 	    cmocka_unit_test(test_comments),
