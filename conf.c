@@ -25,17 +25,6 @@
 #include "envelope.h"
 #include "util.h"
 
-/* KEY_VALUE: 0.14's.  KEY_NEW: ours.  KEY_PRIVATE: ours, with -C only. */
-enum key_kind { KEY_FLAG, KEY_VALUE, KEY_NEW, KEY_PRIVATE };
-
-struct conf_key {
-	const char *name;
-	enum key_kind kind;
-	int (*set)(struct reader *r, char *value);
-	size_t offset; /* in struct conf, for the setters that serve many */
-	long long min, max; /* max: also what a flag sets */
-};
-
 int
 conf_fail(struct reader *r, const char *fmt, ...)
 {
@@ -67,235 +56,49 @@ conf_trim(char *s)
 	return s;
 }
 
-/* ---- Setters: one for each kind of value ---- */
-
-static void *
-field(struct reader *r)
-{
-	return (char *)r->c + r->key->offset;
-}
-
-/* An empty value is none. */
-static void
-replace(char **slot, const char *value)
-{
-	free(*slot);
-	*slot = value[0] != '\0' ? xstrdup(value) : NULL;
-}
-
-static int
-set_flag(struct reader *r, char *value)
-{
-	(void)value;
-	*(bool *)field(r) = r->key->max != 0;
-	return 0;
-}
-
-static int
-set_path(struct reader *r, char *value)
-{
-	/* Relative to whose directory?  That of whoever sends a mail. */
-	if (value[0] != '/')
-		return conf_fail(
-		    r, "%s must be a path that begins with /", r->key->name);
-	replace(field(r), value);
-	return 0;
-}
-
-static int
-set_number(struct reader *r, char *value)
-{
-	const struct conf_key *key = r->key;
-	long long n;
-
-	if (parse_number(value, key->min, key->max, &n) == -1)
-		return conf_fail(r, "%s must be a number from %lld to %lld",
-		    key->name, key->min, key->max);
-	*(unsigned *)field(r) = (unsigned)n;
-	return 0;
-}
-
-static int
-set_size(struct reader *r, char *value)
-{
-	static const char units[] = "bkmgt";
-	char *last = value + strlen(value) - 1;
-	const char *unit = strchr(units, ascii_lower(*last));
-	int shift = unit != NULL ? 10 * (int)(unit - units) : 0;
-	long long n;
-
-	if (unit != NULL)
-		*last = '\0';
-	if (parse_number(value, 0, r->key->max >> shift, &n) == -1)
-		return conf_fail(r,
-		    "%s must be a size such as 50M (units k, M, G)",
-		    r->key->name);
-	*(int64_t *)field(r) = n << shift;
-	return 0;
-}
-
-static int
-get_duration(struct reader *r, const char *value, int64_t *seconds)
-{
-	if (parse_duration(value, seconds) == -1 || *seconds < 1)
-		return conf_fail(r,
-		    "%s: \"%s\" is no time such as 30s, 15m, 3h or 5d",
-		    r->key->name, value);
-	return 0;
-}
-
-static int
-set_duration(struct reader *r, char *value)
-{
-	return get_duration(r, value, field(r));
-}
-
-static int
-set_retry(struct reader *r, char *value)
-{
-	struct conf *c = r->c;
-	char *word;
-
-	c->nretry = 0;
-	while ((word = strsep(&value, BLANKS ",")) != NULL) {
-		if (word[0] == '\0')
-			continue;
-		if (c->nretry == RETRY_STEPS_MAX)
-			return conf_fail(
-			    r, "RETRY takes at most %d times", RETRY_STEPS_MAX);
-		if (get_duration(r, word, &c->retry[c->nretry++]) == -1)
-			return -1;
-	}
-	if (c->nretry == 0)
-		return conf_fail(r, "RETRY needs at least one time");
-	return 0;
-}
-
-static int
-set_log(struct reader *r, char *value)
-{
-	struct conf *c = r->c;
-
-	replace(&c->log_path, value[0] == '/' ? value : "");
-	if (c->log_path != NULL)
-		c->log_target = LOG_TO_FILE;
-	else if (strcmp(value, "syslog") == 0)
-		c->log_target = LOG_TO_SYSLOG;
-	else if (strcmp(value, "stderr") == 0)
-		c->log_target = LOG_TO_STDERR;
-	else
-		return conf_fail(r,
-		    "LOG must be syslog, stderr or a path that begins with /");
-	return 0;
-}
-
-static int
-set_fingerprint(struct reader *r, char *value)
-{
-	const size_t size = sizeof(r->c->fingerprint);
-	char pair[] = "00";
-	size_t n;
-
-	for (n = 0; n < size; value += 2) {
-		if (n > 0 && *value == ':')
-			value++;
-		if (strspn(value, "0123456789abcdefABCDEF") < 2)
-			break;
-		memcpy(pair, value, 2);
-		r->c->fingerprint[n++] = (unsigned char)strtoul(pair, NULL, 16);
-	}
-	if (n < size || *value != '\0')
-		return conf_fail(r,
-		    "FINGERPRINT must be the %zu hex digits of a SHA-256 "
-		    "digest",
-		    2 * size);
-	r->c->has_fingerprint = true;
-	return 0;
-}
-
-static int
-set_mailname(struct reader *r, char *value)
-{
-	struct conf *c = r->c;
-
-	replace(&c->mailname_file, value[0] == '/' ? value : "");
-	if (c->mailname_file != NULL)
-		value = c->hostname; /* until the file was read */
-	if (!addr_domain_valid(value))
-		return conf_fail(r,
-		    "MAILNAME must be a host name such as mail.example.org, "
-		    "or a path");
-	compat_strlcpy(c->mailname, value, sizeof(c->mailname));
-	return 0;
-}
-
-/* "host", "user@", "user@host"; "@" is nothing, all as 0.14 has it. */
-static int
-set_masquerade(struct reader *r, char *value)
-{
-	char *at = strrchr(value, '@');
-	const char *host = at != NULL ? at + 1 : value, *why;
-	const char *user = at != NULL ? value : "";
-	struct addr probe;
-
-	if (at != NULL)
-		*at = '\0';
-	if (user[0] != '\0' && addr_make(&probe, user, "localhost", &why) == -1)
-		return conf_fail(r, "MASQUERADE: the user %s", why);
-	if (host[0] != '\0' && !addr_domain_valid(host))
-		return conf_fail(r, "MASQUERADE: \"%s\" is no host name", host);
-	replace(&r->c->masquerade_user, user);
-	replace(&r->c->masquerade_host, host);
-	return 0;
-}
-
-static int
-set_postmaster(struct reader *r, char *value)
-{
-	struct addr a;
-	const char *why;
-
-	if (addr_parse(&a, value, false, &why) == -1)
-		return conf_fail(r, "POSTMASTER: the address %s", why);
-	replace(&r->c->postmaster, a.text);
-	return 0;
-}
-
 /* ---- The keys ---- */
 
 /* One list for the table and for conf_keys[]: they cannot differ. */
 #define KEYS(K)                                                                \
 	K("SMARTHOST", KEY_VALUE, conf_set_relays, relays, 0, 0)               \
-	K("PORT", KEY_VALUE, set_number, port, 1, UINT16_MAX)                  \
-	K("ALIASES", KEY_VALUE, set_path, aliases, 0, 0)                       \
-	K("SPOOLDIR", KEY_VALUE, set_path, spooldir, 0, 0)                     \
-	K("AUTHPATH", KEY_VALUE, set_path, authpath, 0, 0)                     \
-	K("SECURETRANSFER", KEY_FLAG, set_flag, securetransfer, 0, 1)          \
-	K("STARTTLS", KEY_FLAG, set_flag, starttls, 0, 1)                      \
-	K("OPPORTUNISTIC_TLS", KEY_FLAG, set_flag, opportunistic_tls, 0, 1)    \
-	K("VERIFYCERT", KEY_FLAG, set_flag, verifycert, 0, 1)                  \
-	K("FINGERPRINT", KEY_VALUE, set_fingerprint, fingerprint, 0, 0)        \
-	K("CERTFILE", KEY_VALUE, set_path, certfile, 0, 0)                     \
-	K("SECURE", KEY_FLAG, set_flag, insecure, 0, 0)                        \
-	K("INSECURE", KEY_FLAG, set_flag, insecure, 0, 1)                      \
-	K("DEFER", KEY_FLAG, set_flag, defer, 0, 1)                            \
-	K("FULLBOUNCE", KEY_FLAG, set_flag, fullbounce, 0, 1)                  \
-	K("MAILNAME", KEY_VALUE, set_mailname, mailname, 0, 0)                 \
-	K("MASQUERADE", KEY_VALUE, set_masquerade, masquerade_host, 0, 0)      \
-	K("NULLCLIENT", KEY_FLAG, set_flag, nullclient, 0, 1)                  \
-	K("LMTP", KEY_FLAG, set_flag, lmtp, 0, 1)                              \
-	K("AGENTS", KEY_NEW, set_number, agents, 1, AGENTS_MAX)                \
-	K("AGENTS_PER_HOST", KEY_NEW, set_number, agents_per_host, 1,          \
+	K("PORT", KEY_VALUE, conf_set_number, port, 1, UINT16_MAX)             \
+	K("ALIASES", KEY_VALUE, conf_set_path, aliases, 0, 0)                  \
+	K("SPOOLDIR", KEY_VALUE, conf_set_path, spooldir, 0, 0)                \
+	K("AUTHPATH", KEY_VALUE, conf_set_path, authpath, 0, 0)                \
+	K("SECURETRANSFER", KEY_FLAG, conf_set_flag, securetransfer, 0, 1)     \
+	K("STARTTLS", KEY_FLAG, conf_set_flag, starttls, 0, 1)                 \
+	K("OPPORTUNISTIC_TLS", KEY_FLAG, conf_set_flag, opportunistic_tls, 0,  \
+	    1)                                                                 \
+	K("VERIFYCERT", KEY_FLAG, conf_set_flag, verifycert, 0, 1)             \
+	K("FINGERPRINT", KEY_VALUE, conf_set_fingerprint, fingerprint, 0, 0)   \
+	K("CERTFILE", KEY_VALUE, conf_set_path, certfile, 0, 0)                \
+	K("SECURE", KEY_FLAG, conf_set_flag, insecure, 0, 0)                   \
+	K("INSECURE", KEY_FLAG, conf_set_flag, insecure, 0, 1)                 \
+	K("DEFER", KEY_FLAG, conf_set_flag, defer, 0, 1)                       \
+	K("FULLBOUNCE", KEY_FLAG, conf_set_flag, fullbounce, 0, 1)             \
+	K("MAILNAME", KEY_VALUE, conf_set_mailname, mailname, 0, 0)            \
+	K("MASQUERADE", KEY_VALUE, conf_set_masquerade, masquerade_host, 0, 0) \
+	K("LOCALNAMES", KEY_NEW, conf_set_names, localnames, 0, 0)             \
+	K("LOCALONLY", KEY_FLAG, conf_set_flag, localonly, 0, 1)               \
+	K("SENDERS", KEY_NEW, conf_set_path, senders, 0, 0)                    \
+	K("HEADERS", KEY_NEW, conf_set_headers, from_envelope, 0, 0)           \
+	K("RELAY_FROM", KEY_NEW, conf_set_networks, relay_from, 0, 0)          \
+	K("SUBMIT_SOCKET", KEY_NEW, conf_set_path, submit_socket, 0, 0)        \
+	K("NULLCLIENT", KEY_FLAG, conf_set_flag, nullclient, 0, 1)             \
+	K("LMTP", KEY_FLAG, conf_set_flag, lmtp, 0, 1)                         \
+	K("AGENTS", KEY_NEW, conf_set_number, agents, 1, AGENTS_MAX)           \
+	K("AGENTS_PER_HOST", KEY_NEW, conf_set_number, agents_per_host, 1,     \
 	    AGENTS_MAX)                                                        \
-	K("RETRY", KEY_NEW, set_retry, retry, 0, 0)                            \
-	K("LIFETIME", KEY_NEW, set_duration, lifetime, 0, 0)                   \
-	K("POSTMASTER", KEY_NEW, set_postmaster, postmaster, 0, 0)             \
-	K("LOG", KEY_NEW, set_log, log_target, 0, 0)                           \
-	K("MAXSIZE", KEY_NEW, set_size, maxsize, 0, 1LL << 60)                 \
-	K("MINFREE", KEY_NEW, set_number, minfree, 0, 99)                      \
-	K("LIBEXECDIR", KEY_PRIVATE, set_path, libexecdir, 0, 0)               \
-	K("MAILBOX", KEY_PRIVATE, set_path, mailbox, 0, 0)                     \
-	K("TIMEOUTS", KEY_PRIVATE, set_number, timeouts, 1, 100)
+	K("RETRY", KEY_NEW, conf_set_retry, retry, 1, 0)                       \
+	K("LIFETIME", KEY_NEW, conf_set_duration, lifetime, 1, 0)              \
+	K("WARN", KEY_NEW, conf_set_duration, warn, 0, 0)                      \
+	K("POSTMASTER", KEY_NEW, conf_set_postmaster, postmaster, 0, 0)        \
+	K("LOG", KEY_NEW, conf_set_log, log_target, 0, 0)                      \
+	K("MAXSIZE", KEY_NEW, conf_set_size, maxsize, 0, 1LL << 60)            \
+	K("MINFREE", KEY_NEW, conf_set_number, minfree, 0, 99)                 \
+	K("LIBEXECDIR", KEY_PRIVATE, conf_set_path, libexecdir, 0, 0)          \
+	K("MAILBOX", KEY_PRIVATE, conf_set_path, mailbox, 0, 0)                \
+	K("TIMEOUTS", KEY_PRIVATE, conf_set_number, timeouts, 1, 100)
 
 #define KEY_ENTRY(name, kind, set, member, min, max)                           \
 	{name, kind, set, offsetof(struct conf, member), min, max},
@@ -423,6 +226,8 @@ conf_defaults(void)
 	memcpy(c->retry, retry, sizeof(retry));
 	c->nretry = ARRAY_LEN(retry);
 	c->lifetime = 5 * 24 * 3600;
+	c->warn = 4 * 3600;
+	c->submit_socket = xstrdup(DMA_SUBMIT_SOCKET);
 	c->maxsize = MAXSIZE_DEFAULT;
 	c->minfree = MINFREE_DEFAULT;
 	c->timeouts = 100;
@@ -590,6 +395,10 @@ conf_free(struct conf *c)
 	free(c->mailname_file);
 	free(c->masquerade_user);
 	free(c->masquerade_host);
+	conf_names_free(c);
+	free(c->senders);
+	free(c->relay_from);
+	free(c->submit_socket);
 	free(c->postmaster);
 	free(c->log_path);
 	free(c->libexecdir);
@@ -597,10 +406,44 @@ conf_free(struct conf *c)
 	free(c);
 }
 
+static bool
+name_matches(const char *pattern, const char *domain)
+{
+	size_t len = strlen(domain), tail;
+
+	if (pattern[0] != '*')
+		return ascii_strcasecmp(pattern, domain) == 0;
+	tail = strlen(++pattern); /* with its dot */
+	return len > tail &&
+	       ascii_strcasecmp(domain + len - tail, pattern) == 0;
+}
+
 bool
 conf_domain_is_local(const struct conf *c, const char *domain)
 {
-	return ascii_strcasecmp(domain, c->mailname) == 0 ||
-	       ascii_strcasecmp(domain, c->hostname) == 0 ||
-	       ascii_strcasecmp(domain, "localhost") == 0;
+	if (ascii_strcasecmp(domain, "localhost") == 0)
+		return true;
+	for (size_t i = 0; i < c->nlocalnames; i++)
+		if (name_matches(c->localnames[i], domain))
+			return true;
+	return c->nlocalnames == 0 &&
+	       (ascii_strcasecmp(domain, c->mailname) == 0 ||
+		   ascii_strcasecmp(domain, c->hostname) == 0);
+}
+
+bool
+conf_relays_from(const struct conf *c, int family, const unsigned char *address)
+{
+	for (size_t i = 0; i < c->nrelay_from; i++) {
+		const struct conf_network *n = &c->relay_from[i];
+		unsigned bytes = n->bits / 8, rest = n->bits % 8;
+
+		if (n->family == family &&
+		    memcmp(n->address, address, bytes) == 0 &&
+		    (rest == 0 ||
+			(n->address[bytes] ^ address[bytes]) >> (8 - rest) ==
+			    0))
+			return true;
+	}
+	return false;
 }

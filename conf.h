@@ -42,6 +42,13 @@ struct conf_auth {
 	char *user, *host, *password;
 };
 
+/* An entry of RELAY_FROM: whose first bits are these. */
+struct conf_network {
+	int family; /* AF_INET or AF_INET6 */
+	unsigned char address[16];
+	unsigned bits;
+};
+
 struct conf {
 	struct conf_relay *relays; /* SMARTHOST, in order */
 	size_t nrelays;
@@ -66,10 +73,19 @@ struct conf {
 	char hostname[ADDR_DOMAIN_MAX + 1]; /* gethostname(2), never empty */
 	char *mailname_file;                /* MAILNAME as a path, or NULL */
 	char *masquerade_user, *masquerade_host; /* or NULL */
+	char **localnames; /* LOCALNAMES: "name", "*.name"; none: the default */
+	size_t nlocalnames;
+	bool localonly;                  /* nothing goes over the network */
+	char *senders;                   /* SENDERS, a file, or NULL */
+	bool from_envelope;              /* HEADERS from=envelope */
+	char *submit_socket;             /* SUBMIT_SOCKET */
+	struct conf_network *relay_from; /* RELAY_FROM: who else may use -bs */
+	size_t nrelay_from;
 	unsigned agents, agents_per_host;
 	int64_t retry[RETRY_STEPS_MAX]; /* seconds; the last repeats */
 	size_t nretry;
 	int64_t lifetime; /* seconds */
+	int64_t warn;     /* seconds; 0: never */
 	char *postmaster; /* an address, or NULL */
 	int64_t maxsize;  /* bytes; 0: any */
 	unsigned minfree; /* percent */
@@ -129,10 +145,15 @@ const struct conf_auth *conf_auth_for(
     const struct conf *c, const struct conf_relay *relay);
 
 /*
- * True if domain (any case) means this machine, as dma 0.14 decides:
- * MAILNAME, the host name, or "localhost".
+ * True if domain (any case) means this machine: "localhost", and what
+ * LOCALNAMES lists or, where that is not set, MAILNAME and the host name (as
+ * dma 0.14 decides).
  */
 bool conf_domain_is_local(const struct conf *c, const char *domain);
+
+/* True if RELAY_FROM lists the address (4 or 16 bytes, network order). */
+bool conf_relays_from(
+    const struct conf *c, int family, const unsigned char *address);
 
 /* All key names, NULL-ended, for the test that holds the manual to them. */
 extern const char *const conf_keys[];

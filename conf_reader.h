@@ -6,10 +6,24 @@
 #ifndef DMA_CONF_READER_H
 #define DMA_CONF_READER_H
 
+#include <stddef.h>
+
 #include "compat.h"
 #include "conf.h"
 
 #define BLANKS "\t\v\f\r "
+
+/* KEY_VALUE: 0.14's.  KEY_NEW: ours.  KEY_PRIVATE: ours, with -C only. */
+enum key_kind { KEY_FLAG, KEY_VALUE, KEY_NEW, KEY_PRIVATE };
+
+struct reader;
+struct conf_key {
+	const char *name;
+	enum key_kind kind;
+	int (*set)(struct reader *r, char *value);
+	size_t offset; /* in struct conf, for the setters that serve many */
+	long long min, max; /* max: also what a flag sets */
+};
 
 /* Where a parser is, for its error line; line 0 is the file as a whole. */
 struct reader {
@@ -42,5 +56,23 @@ int conf_set_relays(struct reader *r, char *value);
 int conf_settle(struct reader *r);
 
 void conf_relays_free(struct conf *c);
+void conf_names_free(struct conf *c);
+
+/* ---- Setters, one for each kind of value (conf_value.c): 0 or -1 ---- */
+
+int conf_set_flag(struct reader *r, char *value);
+int conf_set_path(struct reader *r, char *value);
+int conf_set_number(struct reader *r, char *value);
+int conf_set_size(struct reader *r, char *value);
+int conf_set_duration(struct reader *r, char *value);
+int conf_set_retry(struct reader *r, char *value);
+int conf_set_log(struct reader *r, char *value);
+int conf_set_fingerprint(struct reader *r, char *value);
+int conf_set_mailname(struct reader *r, char *value);
+int conf_set_masquerade(struct reader *r, char *value);
+int conf_set_postmaster(struct reader *r, char *value);
+int conf_set_headers(struct reader *r, char *value);
+int conf_set_names(struct reader *r, char *value);
+int conf_set_networks(struct reader *r, char *value);
 
 #endif

@@ -11,6 +11,7 @@ CONFDIR=	/etc/dma
 SPOOLDIR=	/var/spool/dma
 MAILDIR=	/var/mail
 ALIASES=	/etc/aliases
+SUBMIT_SOCKET=	/run/dma/submit
 MAN=		$(PREFIX)/share/man
 USER=		mail
 GROUP=		mail
@@ -33,6 +34,7 @@ DMA_OBJS=	options.o submit.o queue.o entries.o hops.o agents.o work.o \
 		mail.o mail_repair.o expand.o route.o \
 		bounce.o job.o spool.o spool_draft.o spool_journal.o \
 		spool_wake.o envelope.o addr.o addr_parse.o header.o conf.o conf_relay.o \
+		conf_value.o \
 		aliases_parse.o aliases_scan.o $(FLOOR0)
 BECOME_OBJS=	dotlock.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
@@ -47,7 +49,8 @@ PROGRAMS=	dma dma-become dma-smtp dma-local
 DEFS=		-D_GNU_SOURCE -DDMA_VERSION=\"$(VERSION)\" \
 		-DDMA_CONFDIR=\"$(CONFDIR)\" -DDMA_SPOOLDIR=\"$(SPOOLDIR)\" \
 		-DDMA_LIBEXECDIR=\"$(LIBEXEC)\" -DDMA_MAILDIR=\"$(MAILDIR)\" \
-		-DDMA_ALIASES=\"$(ALIASES)\" -DDMA_USER=\"$(USER)\" \
+		-DDMA_ALIASES=\"$(ALIASES)\" \
+		-DDMA_SUBMIT_SOCKET=\"$(SUBMIT_SOCKET)\" -DDMA_USER=\"$(USER)\" \
 		-DDMA_GROUP=\"$(GROUP)\" -DDMA_AGENTUSER=\"$(AGENTUSER)\"
 # What of HARDEN and HARDEN_LD works here, the wrappers ask.
 PROBE=		sh $(SRCDIR)/test/probe-flags

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -825,6 +826,85 @@ remove_dir(void **state)
 	return rmdir(dir);
 }
 
+static void
+refused(const char *text, const char *word)
+{
+	assert_null(parse_as(text, false));
+	assert_non_null(strstr(error.text, word));
+}
+
+static void
+test_localnames(void **state)
+{
+	struct conf *c = parse("MAILNAME mail.example.org\n");
+
+	(void)state;
+	assert_true(conf_domain_is_local(c, "Mail.Example.org"));
+	assert_true(conf_domain_is_local(c, "LOCALHOST"));
+	conf_free(c);
+	c = parse("MAILNAME mail.example.org\nLOCALNAMES a.org, *.b.org\n");
+	assert_false(conf_domain_is_local(c, "mail.example.org"));
+	assert_true(conf_domain_is_local(c, "localhost"));
+	assert_true(conf_domain_is_local(c, "A.ORG"));
+	assert_false(conf_domain_is_local(c, "x.a.org"));
+	assert_true(conf_domain_is_local(c, "x.y.B.org"));
+	assert_false(conf_domain_is_local(c, "b.org"));
+	assert_false(conf_domain_is_local(c, "xb.org"));
+	conf_free(c);
+	refused("LOCALNAMES a_b..c", "LOCALNAMES");
+	refused("LOCALNAMES **.a", "LOCALNAMES");
+}
+
+static void
+test_relay_from(void **state)
+{
+	struct conf *c = parse("RELAY_FROM 192.0.2.0/25 2001:db8::/33, "
+			       "198.51.100.7\n");
+	const unsigned char four[][4] = {{192, 0, 2, 127}, {192, 0, 2, 128},
+	    {198, 51, 100, 7}, {198, 51, 100, 6}};
+	unsigned char six[16] = {0x20, 0x01, 0x0d, 0xb8, 0x7f};
+
+	(void)state;
+	assert_true(conf_relays_from(c, AF_INET, four[0]));
+	assert_false(conf_relays_from(c, AF_INET, four[1]));
+	assert_true(conf_relays_from(c, AF_INET, four[2]));
+	assert_false(conf_relays_from(c, AF_INET, four[3]));
+	assert_true(conf_relays_from(c, AF_INET6, six));
+	six[4] = 0x80;
+	assert_false(conf_relays_from(c, AF_INET6, six));
+	assert_false(conf_relays_from(c, AF_INET, six));
+	conf_free(c);
+	c = parse("RELAY_FROM 0.0.0.0/0\n");
+	assert_true(conf_relays_from(c, AF_INET, four[3]));
+	assert_false(conf_relays_from(c, AF_INET6, six));
+	conf_free(c);
+	refused("RELAY_FROM here", "RELAY_FROM");
+	refused("RELAY_FROM 192.0.2.0/33", "RELAY_FROM");
+	refused("RELAY_FROM 192.0.2.0/", "RELAY_FROM");
+}
+
+static void
+test_rewriting_keys(void **state)
+{
+	struct conf *c = parse("");
+
+	(void)state;
+	assert_false(c->localonly || c->from_envelope);
+	assert_null(c->senders);
+	assert_string_equal(c->submit_socket, DMA_SUBMIT_SOCKET);
+	assert_int_equal(c->warn, 4 * 3600);
+	conf_free(c);
+	c = parse("LOCALONLY\nHEADERS from=envelope\nSENDERS /s\nWARN 0\n"
+		  "SUBMIT_SOCKET /x\n");
+	assert_true(c->localonly && c->from_envelope);
+	assert_string_equal(c->senders, "/s");
+	assert_string_equal(c->submit_socket, "/x");
+	assert_int_equal(c->warn, 0);
+	conf_free(c);
+	refused("HEADERS to=envelope", "HEADERS");
+	refused("LIFETIME 0", "LIFETIME");
+}
+
 int
 main(void)
 {
@@ -851,6 +931,9 @@ main(void)
 	    cmocka_unit_test(test_load_foreign_owner),
 	    cmocka_unit_test(test_load_mailname),
 	    cmocka_unit_test(test_load_auth),
+	    cmocka_unit_test(test_localnames),
+	    cmocka_unit_test(test_relay_from),
+	    cmocka_unit_test(test_rewriting_keys),
 	    cmocka_unit_test(test_shipped_conf),
 	    cmocka_unit_test(test_shipped_auth),
 	};
