@@ -34,6 +34,7 @@ static struct {
 	int fd; /* of stderr or the file */
 	bool echo;
 	char tag[LOG_TAG_MAX + 1];
+	char host[LOG_HOST_MAX + 1];
 	char ident[LOG_TAG_MAX + 16]; /* syslog(3) keeps a pointer to it */
 } state = {.target = LOG_TO_SYSLOG, .fd = -1, .tag = "dma"};
 
@@ -81,6 +82,10 @@ log_open(enum log_target target, const char *path, int create, const char *tag)
 	int fd = STDERR_FILENO;
 
 	set_tag(tag);
+	if (gethostname(state.host, LOG_HOST_MAX) == -1)
+		(void)compat_strlcpy(
+		    state.host, "localhost", sizeof(state.host));
+	state.host[LOG_HOST_MAX] = '\0';
 	if (state.target == LOG_TO_FILE)
 		(void)close(state.fd);
 	state.target = LOG_TO_SYSLOG;
@@ -95,7 +100,7 @@ log_open(enum log_target target, const char *path, int create, const char *tag)
 static void
 write_line(const char *text)
 {
-	char line[LOG_LINE_MAX + 256], host[LOG_HOST_MAX + 1], when[32];
+	char line[LOG_LINE_MAX + 256], when[32];
 	time_t now = time(NULL);
 	struct tm tm;
 	int len;
@@ -104,11 +109,8 @@ write_line(const char *text)
 	if (localtime_r(&now, &tm) == NULL)
 		(void)gmtime_r(&now, &tm);
 	(void)strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
-	if (gethostname(host, sizeof(host)) == -1)
-		(void)compat_strlcpy(host, "localhost", sizeof(host));
-	host[sizeof(host) - 1] = '\0';
-	len = snprintf(line, sizeof(line), "%s %s %s[%ld]: %s", when, host,
-	    state.ident, (long)getpid(), text);
+	len = snprintf(line, sizeof(line), "%s %s %s[%ld]: %s", when,
+	    state.host, state.ident, (long)getpid(), text);
 	(void)printable(line, sizeof(line), line, (size_t)len);
 	line[len] = '\n';
 	(void)write_full(state.fd, line, (size_t)len + 1);

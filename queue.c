@@ -155,6 +155,18 @@ finish_settled(struct runner *r, struct entry *e)
 		deliver_release(r, m);
 }
 
+/* Limits are asked for once a size, not once a message. */
+static bool
+may_deliver(struct runner *r, uint64_t length, const char **why)
+{
+	if (length < r->able)
+		return true;
+	if (!process_may_deliver((off_t)length, !r->in->private_instance, why))
+		return false;
+	r->able = length + 1;
+	return true;
+}
+
 static void
 classify_open(struct runner *r, struct entry *e, const struct spool_file *f)
 {
@@ -163,8 +175,7 @@ classify_open(struct runner *r, struct entry *e, const struct spool_file *f)
 	if (!judge(r, e, &f->env, f->owner))
 		return;
 	entries_set_state(r, e, ENTRY_QUEUED);
-	if (process_may_deliver(
-		(off_t)f->env.length, !r->in->private_instance, &why)) {
+	if (may_deliver(r, f->env.length, &why)) {
 		enqueue(r, e, &f->env);
 		return;
 	}

@@ -135,6 +135,7 @@ struct runner {
 	bool verbose;
 	const char *only; /* this message alone, or NULL */
 	bool stop;        /* no network, limits: leave the rest */
+	uint64_t able;    /* our limits allow messages of so many bytes */
 	int wake;         /* FIFO, or -1 */
 
 	struct entry **table;

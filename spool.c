@@ -389,8 +389,10 @@ read_envelope(struct spool_file *f)
 {
 	for (size_t size = READ_FIRST; size <= ENVELOPE_MAX;
 	     size *= READ_GROWTH) {
+		/* No more than there is: a second read would ask for the end. */
+		size_t want = f->size < size ? (size_t)f->size : size;
 		char *text = xmalloc(size);
-		ssize_t n = pread_full(f->fd, text, size, 0);
+		ssize_t n = pread_full(f->fd, text, want, 0);
 		int status = -1;
 
 		if (n != -1)
