@@ -20,6 +20,8 @@
 
 /* A power of two that leaves more than half of the slots free. */
 #define SLOTS 32768
+/* So few are compared one by one: clearing the slots would cost more. */
+#define FEW 32
 _Static_assert(SLOTS > 2 * RECIPIENTS_MAX, "the hash needs more slots");
 
 /* One original recipient on its way through the aliases. */
@@ -64,17 +66,40 @@ set_slot(const struct recipients *r, const struct addr *a)
 	return &r->slots[i];
 }
 
+static bool
+set_has(const struct recipients *r, const struct addr *a)
+{
+	if (r->slots != NULL)
+		return *set_slot(r, a) != 0;
+	for (size_t i = 0; i < r->count; i++)
+		if (addr_equal(&r->list[i].addr, a))
+			return true;
+	return false;
+}
+
+/* Enter the last one, or all of them once they are no longer few. */
+static void
+set_index(struct recipients *r)
+{
+	size_t first = r->count - 1;
+
+	if (r->count <= FEW)
+		return;
+	if (r->slots == NULL) {
+		r->slots = xcalloc(SLOTS, sizeof(*r->slots));
+		first = 0;
+	}
+	for (size_t i = first; i < r->count; i++)
+		*set_slot(r, &r->list[i].addr) = (uint16_t)(i + 1);
+}
+
 static int
 set_add(struct expansion *x, const struct addr *a)
 {
 	struct recipients *r = x->r;
 	bool changed = strcmp(a->text, x->to->text) != 0;
-	uint16_t *slot;
 
-	if (r->slots == NULL)
-		r->slots = xcalloc(SLOTS, sizeof(*r->slots));
-	slot = set_slot(r, a);
-	if (*slot != 0)
+	if (set_has(r, a))
 		return 0;
 	if (r->count >= RECIPIENTS_MAX) {
 		*x->why = "there are too many recipients";
@@ -84,14 +109,14 @@ set_add(struct expansion *x, const struct addr *a)
 		r->size = r->size == 0 ? 8 : 2 * r->size;
 		r->list = xreallocarray(r->list, r->size, sizeof(*r->list));
 	}
-	r->list[r->count] = (struct recipient){
+	r->list[r->count++] = (struct recipient){
 	    .addr = *a,
 	    .status = STATUS_TODO,
 	    .notify = x->notify,
 	    .orcpt = x->orcpt != NULL ? xstrdup(x->orcpt) : NULL,
 	    .orig = changed ? xstrdup(x->to->text) : NULL,
 	};
-	*slot = (uint16_t)++r->count;
+	set_index(r);
 	return 0;
 }
 

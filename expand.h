@@ -15,12 +15,13 @@
 
 /*
  * A growing set of recipients for one envelope, without duplicates (a hash
- * over lower-cased domain and exact local part).  {0} is the empty set.
+ * over lower-cased domain and exact local part, once there are many).  {0} is
+ * the empty set.
  */
 struct recipients {
 	struct recipient *list;
 	size_t count, size;
-	uint16_t *slots; /* the hash: index into list, plus one */
+	uint16_t *slots; /* the hash: index into list, plus one; NULL: few */
 };
 
 /*
