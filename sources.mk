@@ -29,7 +29,7 @@ LIBS=
 
 # Objects; those with a main() stand apart, so that tests link the others.
 FLOOR0=		util.o buf.o log.o process.o compat.o
-DMA_OBJS=	options.o submit.o queue.o entries.o hops.o agents.o work.o \
+DMA_OBJS=	options.o submit.o intake.o queue.o entries.o hops.o agents.o work.o \
 		deliver.o ctl.o \
 		mail.o mail_repair.o expand.o route.o \
 		bounce.o job.o spool.o spool_draft.o spool_journal.o \

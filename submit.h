@@ -11,8 +11,7 @@
 
 #include "envelope.h"
 #include "instance.h"
-
-enum delivery_mode { DELIVER_BACKGROUND, DELIVER_FOREGROUND, DELIVER_QUEUE };
+#include "intake.h"
 
 /* What the command line says of the message. */
 struct submit_options {
