@@ -20,6 +20,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "crypto.h"
 #include "process.h"
 #include "smtp.h"
 #include "targets.h"
@@ -351,14 +352,26 @@ receive_hop(struct agent *a)
 		a->cb.trace = on_trace;
 }
 
+/* For dma --version. */
+static int
+print_version(void)
+{
+	printf("TLS: %s\n"
+	       "sandbox: none but its user's rights\n",
+	    crypto_version());
+	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	struct agent *a;
 	struct smtp_task *t;
 
 	process_enter(JOB_FD + 1, NULL);
 	util_set_name("dma-smtp");
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		return print_version();
 	a = xcalloc(1, sizeof(*a));
 	a->packet = xmalloc(RECORD_MAX);
 	a->cb.arg = a;

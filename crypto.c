@@ -420,6 +420,12 @@ crypto_describe(const struct crypto *t)
 	return t->description;
 }
 
+const char *
+crypto_version(void)
+{
+	return OpenSSL_version(OPENSSL_VERSION);
+}
+
 void
 crypto_free(struct crypto *t)
 {

@@ -52,6 +52,9 @@ ssize_t crypto_write(struct crypto *t, const void *p, size_t len, char *error);
 /* "TLSv1.3, TLS_AES_256_GCM_SHA384, verified" for logs; borrowed from t. */
 const char *crypto_describe(const struct crypto *t);
 
+/* The library's name and version, for people. */
+const char *crypto_version(void);
+
 void crypto_free(struct crypto *t); /* sends close_notify if it can */
 
 /* HMAC-MD5 as lower-case hex (RFC 2195).  0, or -1 (not offered: FIPS). */

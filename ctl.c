@@ -1,189 +1,234 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * ctl.c - mailq and newaliases: what is queued and why; the alias file's faults.
+ * ctl.c - changing what is queued; the alias file's faults.
  *
  * Runs in:   dma, in the foreground.
- * Promises:  a user sees his own messages alone, root all; what is printed
- *            of addresses and replies holds no control character.
+ * Trusts:    spool.c, which opens a user his own messages alone, root all.
+ * Promises:  a message is changed only under its lock, and only while it is
+ *            still what was meant; "removed" is said when that is durable.
  */
-#include "ctl.h"
+#include "ctl_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <syslog.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "aliases.h"
+#include "log.h"
+#include "queue.h"
 #include "util.h"
 
-#define REASON_COLUMN 76 /* where Postfix's reasons end */
-#define BYTES_WIDTH   8
-#define ID_WIDTH      (QUEUE_ID_LEN + 1)
+#define LOCK_AGAIN_NS 50000000 /* before a locked message is tried again */
 
-struct listed {
-	char id[QUEUE_ID_MAX + 1];
-	int64_t arrival;
-};
-
-struct listing {
-	struct instance *in;
-	struct listed *list;
-	size_t count, size;
-};
-
-/* ---- mailq ---- */
+/* ---- Changes of one message, which is open and locked ---- */
 
 static int
-collect(void *arg, const char *id)
+write_state(struct spool_file *f)
 {
-	struct listing *l = arg;
+	return spool_file_write_state(f) == 0 ? spool_file_sync(f) : -1;
+}
+
+static int
+retry(const struct spool *s, struct spool_file *f)
+{
+	(void)s;
+	f->env.next_try = time(NULL);
+	return write_state(f);
+}
+
+static int
+hold(const struct spool *s, struct spool_file *f)
+{
+	(void)s;
+	f->env.hold = true;
+	return write_state(f);
+}
+
+static int
+release(const struct spool *s, struct spool_file *f)
+{
+	(void)s;
+	f->env.hold = false;
+	return write_state(f);
+}
+
+/* The runner does it, so that there is one way to fail and to tell. */
+static int
+expire(const struct spool *s, struct spool_file *f)
+{
+	(void)s;
+	f->env.hold = false;
+	f->env.next_try = NEXT_TRY_EXPIRE;
+	return write_state(f);
+}
+
+/* Marked first: what a crash leaves behind is delivered to nobody. */
+static int
+remove_message(const struct spool *s, struct spool_file *f)
+{
+	for (size_t i = 0; i < f->env.nrecipients; i++) {
+		enum recipient_status status = f->env.recipients[i].status;
+
+		if ((status == STATUS_TODO || status == STATUS_UNCERTAIN ||
+			status == STATUS_FAILED) &&
+		    spool_file_mark(f, i, STATUS_REMOVED) != 0)
+			return -1;
+	}
+	return spool_file_remove(s, f);
+}
+
+static const struct change {
+	const char *verb, *done;
+	bool ask;  /* before it is done to several */
+	bool wake; /* the runner has something to do then */
+	int (*apply)(const struct spool *s, struct spool_file *f);
+} changes[] = {
+    [CTL_RETRY] = {"Retry", "to be tried now", false, true, retry},
+    [CTL_HOLD] = {"Hold", "held", true, false, hold},
+    [CTL_RELEASE] = {"Release", "released", false, true, release},
+    [CTL_REMOVE] = {"Remove", "removed", true, false, remove_message},
+    [CTL_EXPIRE] = {"Expire", "told to expire", true, true, expire},
+};
+
+/* ---- All that are meant ---- */
+
+struct changing {
+	struct listing *l;
+	const struct change *c;
+	size_t done;
+	bool start; /* no runner was there to be told */
+};
+
+static void
+apply(struct changing *w, struct spool_file *f)
+{
+	struct instance *in = w->l->in;
+
+	if (!select_matches(&w->l->o->selection, &f->env, time(NULL)))
+		return;
+	if (w->c->apply(&in->spool, f) != 0) {
+		complain("%s: cannot write: %s", f->env.id, strerror(errno));
+		w->l->status = EX_IOERR;
+		return;
+	}
+	log_event(LOG_QUEUE, LOG_INFO, "%s: %s by uid=%lu", f->env.id,
+	    w->c->done, (unsigned long)in->caller);
+	w->done++;
+}
+
+/* False if somebody else has its lock. */
+static bool
+change_one(struct changing *w, const char *id)
+{
+	struct instance *in = w->l->in;
+	size_t done = w->done;
 	struct spool_file f;
+	uid_t owner;
 
-	if (spool_file_open(&l->in->spool, id, false, &f) != 0)
-		return 0; /* gone meanwhile, or not the caller's */
-	if (l->count == l->size) {
-		l->size = l->size == 0 ? 64 : l->size * 2;
-		l->list = xreallocarray(l->list, l->size, sizeof(*l->list));
+	if (spool_file_open(&in->spool, id, true, &f) != 0) {
+		if (errno == EWOULDBLOCK)
+			return false;
+		if (errno == ENOENT) /* delivered meanwhile */
+			return true;
+		complain("%s: cannot open: %s", id, strerror(errno));
+		w->l->status = EX_UNAVAILABLE;
+		return true;
 	}
-	compat_strlcpy(l->list[l->count].id, id, sizeof(l->list->id));
-	l->list[l->count++].arrival = f.env.arrival;
+	apply(w, &f);
+	owner = f.owner;
 	spool_file_close(&f);
-	return 0;
+	/* Not before the lock is free: the runner tries at once. */
+	if (w->done > done && w->c->wake && !queue_tell(in, id, owner))
+		w->start = true;
+	return true;
 }
 
-static int
-by_arrival(const void *a, const void *b)
-{
-	const struct listed *x = a, *y = b;
-
-	if (x->arrival != y->arrival)
-		return x->arrival < y->arrival ? -1 : 1;
-	return strcmp(x->id, y->id);
-}
-
+/* Those that are locked come again, until the time is over. */
 static void
-print_address(const char *before, const char *text)
+change_all(struct changing *w)
 {
-	char safe[ADDR_MAX + 1];
+	const struct timespec nap = {.tv_nsec = LOCK_AGAIN_NS};
+	int64_t until = now_ms() + CTL_LOCK_MS_MAX;
+	struct listing *l = w->l;
 
-	printf("%s%s\n", before,
-	    printable(safe, sizeof(safe), text, strlen(text)));
-}
+	for (;;) {
+		size_t left = 0;
 
-static void
-print_head(const struct spool_file *f)
-{
-	char id[QUEUE_ID_MAX + 2], when[32];
-	int over, width = BYTES_WIDTH;
-	time_t arrival = (time_t)f->env.arrival;
-	struct tm tm;
-	char mark = f->env.hold ? '!' : spool_file_busy(f) ? '*' : ' ';
-
-	(void)snprintf(id, sizeof(id), "%s%c", f->env.id, mark);
-	if (localtime_r(&arrival, &tm) == NULL ||
-	    strftime(when, sizeof(when), "%a %b %e %H:%M:%S", &tm) == 0)
-		compat_strlcpy(when, "-", sizeof(when));
-	over = (int)strlen(id) - ID_WIDTH; /* a notice's id is longer */
-	if (over > 0)
-		width = over < width ? width - over : 1;
-	printf("%-*s %*llu %-19s", ID_WIDTH, id, width,
-	    (unsigned long long)f->env.length, when);
-	print_address("  ", addr_is_null(&f->env.sender) ? "MAILER-DAEMON"
-							 : f->env.sender.text);
-}
-
-/* A reason stands once, before the recipients that it concerns. */
-static void
-print_recipients(const struct spool_file *f)
-{
-	const struct envelope *env = &f->env;
-	struct journal_entry *last =
-	    xcalloc(env->nrecipients + 1, sizeof(*last));
-	const char *shown = "";
-	char before[64];
-
-	spool_journal_last(f, last, env->nrecipients);
-	(void)snprintf(before, sizeof(before), "%*s", ID_WIDTH + 31, "");
-	for (size_t i = 0; i < env->nrecipients; i++) {
-		enum recipient_status status = env->recipients[i].status;
-
-		if (status != STATUS_TODO && status != STATUS_UNCERTAIN)
-			continue;
-		if (last[i].when != 0 && strcmp(shown, last[i].text) != 0) {
-			int pad = REASON_COLUMN - (int)strlen(last[i].text);
-
-			printf(
-			    "%*s(%s)\n", pad > 0 ? pad : 0, "", last[i].text);
-			shown = last[i].text;
-		}
-		print_address(before, env->recipients[i].addr.text);
+		for (size_t i = 0; i < l->count; i++)
+			if (!change_one(w, l->list[i].id))
+				l->list[left++] = l->list[i];
+		l->count = left;
+		if (left == 0 || now_ms() >= until)
+			return;
+		(void)nanosleep(&nap, NULL);
 	}
-	free(last);
+}
+
+static bool
+confirmed(const struct listing *l, const struct change *c)
+{
+	char answer[16];
+
+	if (!c->ask || l->o->yes || l->count < 2 || isatty(STDIN_FILENO) != 1 ||
+	    isatty(STDERR_FILENO) != 1)
+		return true;
+	(void)fprintf(stderr, "%s %zu messages? [y/N] ", c->verb, l->count);
+	return fgets(answer, sizeof(answer), stdin) != NULL &&
+	       ascii_lower(answer[0]) == 'y';
 }
 
 static void
-print_kept(const char *spooldir, const struct spool_totals *t)
+change(struct listing *l, const struct change *c)
 {
-	if (t->bad > 0)
-		printf("(%zu damaged, kept as %s/bad.*)\n", t->bad, spooldir);
-	if (t->dead > 0)
-		printf("(%zu with nobody to tell, kept as %s/dead.*)\n",
-		    t->dead, spooldir);
-}
+	struct changing w = {.l = l, .c = c};
 
-static int
-print_list(struct listing *l)
-{
-	struct spool_totals t;
-
-	if (spool_totals(&l->in->spool, &t) != 0) {
-		complain("cannot list the spool: %s", strerror(errno));
-		return EX_IOERR;
+	if (!confirmed(l, c)) {
+		printf("nothing was changed\n");
+		return;
 	}
-	if (t.messages > 0)
-		printf("%-*s --Size-- ----Arrival Time---- "
-		       "-Sender/Recipient-------\n",
-		    ID_WIDTH, "-Queue ID-");
+	change_all(&w);
 	for (size_t i = 0; i < l->count; i++) {
-		struct spool_file f;
-
-		if (spool_file_open(&l->in->spool, l->list[i].id, false, &f) !=
-		    0)
-			continue;
-		print_head(&f);
-		print_recipients(&f);
-		printf("\n");
-		spool_file_close(&f);
+		complain("%s: is being delivered; try again", l->list[i].id);
+		l->status = EX_UNAVAILABLE;
 	}
-	print_kept(l->in->conf->spooldir, &t);
-	/* The last line is the one that monitors read. */
-	if (t.messages == 0)
-		printf("Mail queue is empty\n");
-	else
-		printf("-- %llu Kbytes in %zu Request%s.\n",
-		    (unsigned long long)(t.bytes / 1024), t.messages,
-		    t.messages == 1 ? "" : "s");
-	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+	if (l->o->op == CTL_REMOVE && w.done > 0) {
+		if (spool_sync(&l->in->spool) != 0) {
+			complain("cannot sync the spool: %s", strerror(errno));
+			l->status = EX_IOERR;
+		}
+		/* A runner that sleeps looks again. */
+		spool_wake_all(&l->in->spool);
+	}
+	printf("%zu message%s %s\n", w.done, w.done == 1 ? "" : "s", c->done);
+	(void)fflush(stdout);
+	if (w.start && !l->in->conf->defer)
+		queue_wake(l->in, "");
 }
 
 int
-ctl_mailq(struct instance *in)
+ctl_queue(struct instance *in, const struct ctl_options *o)
 {
-	struct listing l = {.in = in};
-	int status;
+	struct listing l = {.in = in, .o = o, .status = EX_OK};
 
-	if (spool_scan(&in->spool, collect, &l) != 0) {
-		complain("cannot list the spool: %s", strerror(errno));
-		return EX_IOERR;
-	}
-	if (l.count > 0)
-		qsort(l.list, l.count, sizeof(*l.list), by_arrival);
-	status = print_list(&l);
+	ctl_pick(&l);
+	if (o->op == CTL_LIST)
+		ctl_list(&l);
+	else if (o->op == CTL_SHOW)
+		ctl_show(&l);
+	else
+		change(&l, &changes[o->op]);
 	free(l.list);
-	return status;
+	if (fflush(stdout) != 0 && l.status == EX_OK) {
+		complain("cannot write: %s", strerror(errno));
+		l.status = EX_IOERR;
+	}
+	return l.status;
 }
 
 /* ---- newaliases ---- */

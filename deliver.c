@@ -69,7 +69,7 @@ open_failed(struct runner *r, struct entry *e)
 		entries_set_state(r, e, ENTRY_GONE);
 		return;
 	}
-	if (errno != EPERM)
+	if (errno != EPERM && errno != ECANCELED)
 		log_event(LOG_QUEUE, LOG_ERR, "%s: cannot open: %s", e->id,
 		    strerror(errno));
 	entries_set_state(r, e, ENTRY_OVER);
@@ -126,6 +126,29 @@ find_hops(struct runner *r, struct message *m)
 	}
 }
 
+/* As if its lifetime were over: the sender is told of what is open still. */
+static void
+expire_on_demand(struct runner *r, struct message *m)
+{
+	struct outcome o = {0};
+
+	outcome_set(&o, OUTCOME_FAIL, "5.4.7", "expired on demand");
+	for (size_t i = 0; i < m->file.env.nrecipients; i++)
+		deliver_result(r, m, (uint32_t)i, &o, LOG_QUEUE);
+}
+
+/* 0, or -1 with errno; ECANCELED: it was held since it was classified. */
+static int
+open_message(struct runner *r, const struct entry *e, struct spool_file *f)
+{
+	if (spool_file_open(&r->in->spool, e->id, true, f) != 0)
+		return -1;
+	if (!f->env.hold)
+		return spool_file_verify(&r->in->spool, f);
+	errno = ECANCELED;
+	return -1;
+}
+
 struct message *
 deliver_open(struct runner *r, struct entry *e)
 {
@@ -135,8 +158,7 @@ deliver_open(struct runner *r, struct entry *e)
 	if (m != NULL)
 		return m;
 	m = xcalloc(1, sizeof(*m));
-	if (spool_file_open(&r->in->spool, e->id, true, &m->file) != 0 ||
-	    spool_file_verify(&r->in->spool, &m->file) != 0) {
+	if (open_message(r, e, &m->file) != 0) {
 		int error = errno;
 
 		spool_file_close(&m->file);
@@ -170,6 +192,8 @@ deliver_open(struct runner *r, struct entry *e)
 	    printable(from, sizeof(from), m->file.env.sender.text,
 		strlen(m->file.env.sender.text)),
 	    (unsigned long long)m->file.env.length, m->file.env.nrecipients);
+	if (m->file.env.next_try == NEXT_TRY_EXPIRE)
+		expire_on_demand(r, m);
 	return m;
 }
 
@@ -352,6 +376,7 @@ postpone(struct runner *r, struct message *m)
 	struct envelope *env = &m->file.env;
 	int64_t delay;
 
+	r->again++;
 	if (!m->attempted) { /* costs no attempt: due as it was */
 		m->entry->next_try = time(NULL) + RUN_POLL_MAX_MS / 1000;
 		entries_set_state(

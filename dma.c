@@ -19,43 +19,13 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "help.h"
 #include "instance.h"
 #include "log.h"
 #include "options.h"
 #include "queue.h"
 #include "submit.h"
 #include "util.h"
-
-static void
-print_help(void)
-{
-	(void)fputs(
-	    "usage: sendmail [options] recipient ...   send the message on "
-	    "stdin\n"
-	    "       sendmail -t [options]              ... to those in its "
-	    "header\n"
-	    "       sendmail -q | -bp                  flush, list the queue\n"
-	    "       mailq | newaliases | dmactl run\n"
-	    "\n"
-	    "  -t         take recipients from To, Cc and Bcc\n"
-	    "  -i, -oi    a lone dot does not end the message\n"
-	    "  -f, -r A   sender address; <> is the null sender\n"
-	    "  -F name    full name, where From has to be added\n"
-	    "  -bm        send (the default)\n"
-	    "  -bq, -odq  only queue, do not deliver now\n"
-	    "  -bp        list the queue, as mailq\n"
-	    "  -bi, -I    check the alias file, as newaliases\n"
-	    "  -q         try every queued message once, now\n"
-	    "  -D         wait until delivery was tried once\n"
-	    "  -v         the same, showing the SMTP dialogue\n"
-	    "  -N -R -V   DSN: when to notify, how much, envelope id\n"
-	    "  -C file    private instance with this configuration\n"
-	    "  -L tag     name in the log\n"
-	    "  -A -B -E -G -J -O -T -U -X -d -e -h -m -n -o -p -s -x\n"
-	    "             accepted, without effect\n"
-	    "  --help, --version\n",
-	    stdout);
-}
 
 /* ---- Rights ---- */
 
@@ -131,10 +101,13 @@ act(struct instance *in, const struct options *o)
 	switch (o->action) {
 	case ACTION_SEND:
 		return submit_message(in, &o->submit);
-	case ACTION_LIST:
-		return ctl_mailq(in);
+	case ACTION_QUEUE:
+		return ctl_queue(in, &o->ctl);
+	case ACTION_COUNT:
+		return ctl_count(in);
 	case ACTION_FLUSH:
-		return queue_flush(in, NULL, o->submit.verbose);
+		return queue_flush(in, o->flush.count > 0 ? &o->flush : NULL,
+		    o->submit.verbose);
 	case ACTION_RUN:
 		return queue_run(in);
 	case ACTION_ALIASES:
@@ -147,14 +120,30 @@ act(struct instance *in, const struct options *o)
 	return EX_OK;
 }
 
+/* Neither root nor the group has anything to do with it. */
+static void
+print_version(const struct options *o)
+{
+	struct conf_error error;
+	struct conf *c = NULL;
+
+	if (process_drop_setid() != 0)
+		die(EX_OSERR, "cannot give up the setgid right: %s",
+		    strerror(errno));
+	if (o->conf_path != NULL)
+		c = conf_load(o->conf_path, true, &error);
+	help_version(c == NULL ? DMA_LIBEXECDIR : c->libexecdir);
+	conf_free(c);
+}
+
 /* What needs neither rights nor a spool. */
 static bool
 say_something(const struct options *o)
 {
 	if (o->action == ACTION_HELP)
-		print_help();
+		(o->is_ctl ? help_dmactl : help_sendmail)();
 	else if (o->action == ACTION_VERSION)
-		printf("dma %s\n", DMA_VERSION);
+		print_version(o);
 	return o->action == ACTION_HELP || o->action == ACTION_VERSION ||
 	       o->action == ACTION_NOTHING;
 }

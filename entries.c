@@ -131,6 +131,8 @@ count_state(struct runner *r, enum entry_state state, bool up)
 		count = &r->gone;
 	if (count != NULL)
 		*count = up ? *count + 1 : *count - 1;
+	if (state == ENTRY_QUEUED && up)
+		r->taken++;
 }
 
 void
@@ -193,7 +195,7 @@ entries_wake(struct runner *r, enum entry_state state, int64_t now)
 		for (struct entry *e = r->table[i]; e != NULL; e = e->chain) {
 			if (e->state != state)
 				continue;
-			if (state == ENTRY_BUSY || e->next_try <= now)
+			if (state != ENTRY_WAITING || e->next_try <= now)
 				entries_set_state(r, e, ENTRY_DUE);
 			else if (next == 0 || e->next_try < next)
 				next = e->next_try;

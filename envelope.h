@@ -37,6 +37,12 @@ enum {
 	NOTIFY_DELAY = 8
 };
 
+/*
+ * A next_try that no runner writes: dmactl has told the message to expire.
+ * To a reader that does not know it, it is due.
+ */
+#define NEXT_TRY_EXPIRE 1
+
 enum envelope_ret { RET_DEFAULT, RET_FULL, RET_HDRS };
 
 /* What is in the message; LONG_LINE: one over LINE_WIRE_MAX bytes. */
@@ -63,7 +69,7 @@ struct envelope {
 	uint32_t attempts;
 	uint32_t crashes; /* agents that died on it */
 	bool warned;      /* the delay notice was sent */
-	int64_t next_try; /* seconds since the epoch */
+	int64_t next_try; /* seconds since the epoch; NEXT_TRY_EXPIRE */
 	/* Fixed at the commit. */
 	int64_t arrival; /* seconds since the epoch */
 	uid_t uid;       /* the submitter's */

@@ -403,8 +403,13 @@ try_at_once(const struct intake *i, bool verbose)
 {
 	pid_t pid = fork();
 
-	if (pid == 0)
-		_exit(queue_flush(i->in, i->env.id, verbose));
+	if (pid == 0) {
+		struct condition id = {
+		    .what = SELECT_ID, .how = SELECT_WHOLE, .text = i->env.id};
+		struct selection this = {.list = &id, .count = 1};
+
+		_exit(queue_flush(i->in, &this, verbose));
+	}
 	while (pid > 0 && waitpid(pid, NULL, 0) == -1 && errno == EINTR)
 		continue;
 }

@@ -55,6 +55,10 @@
 #define WAKE_TRY_MS_MAX         10000 /* submitter beside an ending runner */
 #define FLUSH_LOCK_MS_MAX       60000 /* -q beside a live runner */
 
+/* The queue tools. */
+#define CTL_PREFIX_MIN  8    /* digits of an id: beyond the uid's seven */
+#define CTL_LOCK_MS_MAX 5000 /* for all messages that a runner has together */
+
 /* The SMTP client (RFC 5321, 4.5.3.2), milliseconds. */
 #define SMTP_CONNECT_MS    30000
 #define SMTP_GREETING_MS   300000

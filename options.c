@@ -49,7 +49,11 @@ take_mode(struct parser *p, const char *value)
 	case 'm':
 		break;
 	case 'p':
-		o->action = ACTION_LIST;
+		o->action = ACTION_QUEUE;
+		p->listed = true;
+		break;
+	case 'P':
+		o->action = ACTION_COUNT;
 		p->listed = true;
 		break;
 	case 'q':
@@ -69,6 +73,12 @@ take_mode(struct parser *p, const char *value)
 		    "-b%c: there is no daemon; delivery begins by itself, "
 		    "and \"dmactl run\" from cron takes up what is left",
 		    value[0]);
+	case 'a':
+		die(EX_USAGE, "-ba is not supported; lines may end in CRLF or "
+			      "LF, use -bm");
+	case 't':
+		die(EX_USAGE, "-bt: there are no rewriting rules to test; use "
+			      "-bv ADDRESS");
 	default:
 		die(EX_USAGE, "-b%s is not supported; try --help", value);
 	}
@@ -188,17 +198,32 @@ take_short_option(struct parser *p, const char *value)
 		set_delivery_mode(p, value[1]);
 }
 
+/*
+ * -q30m, -qf, -qp: one run now, since there is no daemon to wait.  -qQ and
+ * -qL are about the quarantined and the lost, of which -q tries none.
+ */
 static void
 take_flush(struct parser *p, const char *value)
 {
-	/* -q, -q30m: one run now, since there is no daemon to wait. */
-	if (value != NULL && strchr("!IRSQf", value[0]) != NULL)
-		die(EX_USAGE,
-		    "-q%s: choosing messages is not supported; "
-		    "-q tries all",
-		    value);
+	static const char kinds[] = "IRS"; /* by enum select_what */
+	bool negated = value != NULL && value[0] == '!';
+	const char *text = value == NULL ? "" : value + negated, *kind, *why;
+
 	p->o->action = ACTION_FLUSH;
 	p->listed = true;
+	if (text[0] == '\0' || strchr("fpG0123456789", text[0]) != NULL)
+		return;
+	if (text[0] == 'Q' || text[0] == 'L') {
+		if (!negated)
+			p->o->action = ACTION_NOTHING;
+		return;
+	}
+	kind = strchr(kinds, text[0]);
+	if (kind == NULL)
+		die(EX_USAGE, "-q%s is not supported; try --help", value);
+	if (select_add(&p->o->flush, (enum select_what)(kind - kinds),
+		SELECT_PART, negated, text + 1, &why) != 0)
+		die(EX_USAGE, "-q%s: the text to look for %s", value, why);
 }
 
 static void
@@ -313,13 +338,13 @@ parse_flags(struct parser *p, const char *flags, char ***next)
 	}
 }
 
-static void
-parse_long(struct parser *p, const char *name)
+void
+options_take_long(struct options *o, const char *name)
 {
 	if (strcmp(name, "help") == 0)
-		p->o->action = ACTION_HELP;
+		o->action = ACTION_HELP;
 	else if (strcmp(name, "version") == 0)
-		p->o->action = ACTION_VERSION;
+		o->action = ACTION_VERSION;
 	else
 		die(EX_USAGE, "unknown option --%s; try --help", name);
 }
@@ -336,21 +361,10 @@ parse_arguments(struct parser *p, char **next)
 		else if (strcmp(arg, "--") == 0)
 			p->operands_only = true;
 		else if (arg[1] == '-')
-			parse_long(p, arg + 2);
+			options_take_long(p->o, arg + 2);
 		else
 			parse_flags(p, arg + 1, &next);
 	}
-}
-
-/* dmactl: only "run" for now. */
-static void
-parse_dmactl(struct options *o)
-{
-	char **word = o->submit.recipients;
-
-	if (o->submit.nrecipients != 1 || strcmp(word[0], "run") != 0)
-		die(EX_USAGE, "usage: dmactl [-C file] run");
-	o->action = ACTION_RUN;
 }
 
 static const char *
@@ -372,7 +386,7 @@ options_parse(struct options *o, int argc, char **argv)
 	o->submit.recipients =
 	    xcalloc((size_t)argc + 1, sizeof(*o->submit.recipients));
 	if (strcmp(name, "mailq") == 0) {
-		o->action = ACTION_LIST;
+		o->action = ACTION_QUEUE;
 		p.listed = true;
 	} else if (strcmp(name, "newaliases") == 0) {
 		o->action = ACTION_ALIASES;
@@ -382,15 +396,17 @@ options_parse(struct options *o, int argc, char **argv)
 		      : strcmp(name, "newaliases") == 0 ? "newaliases"
 		      : strcmp(name, "dma") == 0        ? "dma"
 							: "sendmail");
+	if (strcmp(name, "dmactl") == 0) {
+		o->is_ctl = true;
+		options_parse_ctl(o, argv + 1);
+		return;
+	}
 	if (argc > 0)
 		parse_arguments(&p, argv + 1);
-	if (o->action == ACTION_HELP || o->action == ACTION_VERSION)
-		return;
-	if (strcmp(name, "dmactl") == 0)
-		parse_dmactl(o);
-	else if (p.listed && o->submit.nrecipients > 0)
+	if (p.listed && o->submit.nrecipients > 0 && o->action != ACTION_HELP &&
+	    o->action != ACTION_VERSION)
 		die(EX_USAGE, "recipients make no sense with %s",
-		    o->action == ACTION_LIST ? "-bp" : "-q");
+		    o->action == ACTION_FLUSH ? "-q" : "-bp");
 }
 
 void
@@ -398,4 +414,6 @@ options_free(struct options *o)
 {
 	free(o->submit.recipients);
 	o->submit.recipients = NULL;
+	select_free(&o->ctl.selection);
+	select_free(&o->flush);
 }

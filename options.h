@@ -6,11 +6,13 @@
 #ifndef DMA_OPTIONS_H
 #define DMA_OPTIONS_H
 
+#include "ctl.h"
 #include "submit.h"
 
 enum action {
 	ACTION_SEND,
-	ACTION_LIST,
+	ACTION_QUEUE, /* as ctl says */
+	ACTION_COUNT,
 	ACTION_FLUSH,
 	ACTION_RUN,
 	ACTION_ALIASES,
@@ -23,7 +25,10 @@ struct options {
 	enum action action;
 	const char *conf_path; /* -C, or NULL */
 	const char *tag;       /* -L, or NULL */
+	bool is_ctl;           /* called dmactl */
 	struct submit_options submit;
+	struct ctl_options ctl; /* mailq: a list of all */
+	struct selection flush; /* -qI, -qR, -qS */
 };
 
 /*
@@ -34,5 +39,11 @@ struct options {
  */
 void options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);
+
+/* The part of it for dmactl, from its first argument (options_ctl.c). */
+void options_parse_ctl(struct options *o, char **next);
+
+/* --help and --version, of every name. */
+void options_take_long(struct options *o, const char *name);
 
 #endif

@@ -13,6 +13,7 @@
 #include "queue.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -30,6 +31,8 @@
 #define CLASSIFY_AT_ONCE  64 /* due entries, between two polls */
 #define OPEN_MAX_MESSAGES 1000
 #define OPEN_RESERVE      100 /* descriptors that are no messages */
+#define PROGRESS_FROM     24  /* messages: more than a screenful */
+#define PROGRESS_MS       500 /* between two progress lines */
 
 /* ---- What is there, and what is due ---- */
 
@@ -44,7 +47,7 @@ scan_one(void *arg, const char *id)
 	struct entry *e;
 	bool is_new;
 
-	if (r->only != NULL && strcmp(id, r->only) != 0)
+	if (r->only != NULL && !select_id(r->only, id))
 		return 0;
 	e = entries_get(r, id, &is_new);
 	e->seen = r->scans;
@@ -172,9 +175,16 @@ classify_open(struct runner *r, struct entry *e, const struct spool_file *f)
 {
 	const char *why = NULL;
 
+	if (r->only != NULL && !select_matches(r->only, &f->env, time(NULL))) {
+		entries_set_state(r, e, ENTRY_OVER);
+		return;
+	}
 	if (!judge(r, e, &f->env, f->owner))
 		return;
 	entries_set_state(r, e, ENTRY_QUEUED);
+	/* Opening it fails what is open. */
+	if (f->env.next_try == NEXT_TRY_EXPIRE)
+		return;
 	if (may_deliver(r, f->env.length, &why)) {
 		enqueue(r, e, &f->env);
 		return;
@@ -194,7 +204,9 @@ classify(struct runner *r, struct entry *e)
 		classify_open(r, e, &f);
 		spool_file_close(&f);
 	} else if (judge_unread(r, e)) {
-		entries_set_state(r, e, ENTRY_QUEUED);
+		/* Whether it was meant nobody can say. */
+		entries_set_state(
+		    r, e, r->only == NULL ? ENTRY_QUEUED : ENTRY_OVER);
 	}
 	if (e->state == ENTRY_QUEUED && e->items == 0)
 		finish_settled(r, e);
@@ -319,12 +331,20 @@ static void
 read_wakes(struct runner *r)
 {
 	char id[QUEUE_ID_MAX + 1];
-	bool overrun = false;
+	bool overrun = false, look = false;
 
 	reload(r);
-	while (spool_wake_read(r->wake, id, &overrun) == 1)
-		entries_add(r, id);
-	if (overrun)
+	while (spool_wake_read(r->wake, id, &overrun) == 1) {
+		if (id[0] != '\0')
+			entries_add(r, id);
+		else
+			look = true;
+	}
+	if (overrun) { /* of new ones, and of known ones that were changed */
+		entries_wake(r, ENTRY_WAITING, INT64_MAX);
+		entries_wake(r, ENTRY_OVER, INT64_MAX);
+	}
+	if (overrun || look)
 		scan(r);
 }
 
@@ -364,10 +384,25 @@ wait_and_hear(struct runner *r)
 		read_wakes(r);
 }
 
+/* For who waits at a terminal; at the end with its line feed. */
+static void
+show_progress(struct runner *r, bool end)
+{
+	int64_t now = now_ms();
+
+	if (!r->progress_line || r->taken <= PROGRESS_FROM ||
+	    (end ? r->shown == 0 : now - r->shown < PROGRESS_MS))
+		return;
+	r->shown = now;
+	(void)fprintf(stderr, "\r%zu of %zu, %zu waiting again%s",
+	    r->taken - r->queued, r->taken, r->again, end ? "\n" : "");
+}
+
 static void
 work(struct runner *r)
 {
 	while (!finished(r)) {
+		show_progress(r, false);
 		if (!r->stop) {
 			wake_what_is_due(r);
 			classify_due(r);
@@ -380,6 +415,7 @@ work(struct runner *r)
 			wait_and_hear(r);
 	}
 	deliver_sync(r);
+	show_progress(r, true);
 }
 
 /* ---- A run, from its start to its end ---- */
@@ -450,6 +486,7 @@ run(struct instance *in, bool due_only)
 		spool_sweep(&in->spool);
 	runner_init(&r, in);
 	r.due_only = due_only;
+	r.progress_line = due_only && isatty(STDERR_FILENO) == 1;
 	do {
 		r.wake = spool_wake_open(&in->spool); /* R2 */
 		scan(&r);
@@ -509,18 +546,30 @@ queue_wake(struct instance *in, const char *id)
 	_exit(EX_OK);
 }
 
+bool
+queue_tell(const struct instance *in, const char *id, uid_t owner)
+{
+	struct spool theirs = in->spool;
+	bool told = spool_wake_write(&in->spool, id) == 0;
+
+	theirs.uid = owner;
+	if (owner != in->spool.uid && spool_wake_write(&theirs, id) == 0)
+		told = true;
+	return told;
+}
+
 int
 queue_run(struct instance *in)
 {
 	if (in->conf->defer || !able_to_deliver(in))
 		return EX_OK;
-	process_detach(false);
+	process_detach(isatty(STDERR_FILENO) == 1); /* for its progress */
 	wake_or_become(in, "", true);
 	return EX_OK;
 }
 
 int
-queue_flush(struct instance *in, const char *id, bool verbose)
+queue_flush(struct instance *in, const struct selection *only, bool verbose)
 {
 	const char *why = NULL;
 	struct runner r;
@@ -533,9 +582,10 @@ queue_flush(struct instance *in, const char *id, bool verbose)
 	runner_init(&r, in);
 	r.flush = true;
 	r.verbose = verbose;
+	r.progress_line = !verbose && isatty(STDERR_FILENO) == 1;
 	if (verbose)
 		log_echo();
-	r.only = id;
+	r.only = only;
 	r.give_up = now_ms() + FLUSH_LOCK_MS_MAX;
 	scan(&r);
 	work(&r);

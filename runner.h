@@ -28,6 +28,7 @@
 #include "instance.h"
 #include "job.h"
 #include "route.h"
+#include "select.h"
 #include "spool.h"
 
 struct agent;
@@ -133,10 +134,10 @@ struct runner {
 	bool flush;    /* try all once, whatever is due, then end */
 	bool due_only; /* end when nothing is due (dmactl run) */
 	bool verbose;
-	const char *only; /* this message alone, or NULL */
-	bool stop;        /* no network, limits: leave the rest */
-	uint64_t able;    /* our limits allow messages of so many bytes */
-	int wake;         /* FIFO, or -1 */
+	const struct selection *only; /* these messages alone, or NULL */
+	bool stop;                    /* no network, limits: leave the rest */
+	uint64_t able; /* our limits allow messages of so many bytes */
+	int wake;      /* FIFO, or -1 */
 
 	struct entry **table;
 	size_t table_size, entries, gone;
@@ -147,6 +148,9 @@ struct runner {
 	int64_t busy_again, give_up;  /* now_ms() */
 	int64_t busy_pause;           /* milliseconds */
 	int64_t clock;                /* epoch; when it was last asked */
+	size_t taken, again;          /* messages classified; put off again */
+	bool progress_line;
+	int64_t shown; /* now_ms(); of the progress line, or 0 */
 
 	struct next_hop *hops;
 	struct next_hop *hop_table[HOP_BUCKETS];

@@ -199,6 +199,12 @@ struct journal_entry {
 	char text[OUTCOME_TEXT_MAX + 1];
 };
 
+/* Call each() for every whole line that means a recipient, oldest first. */
+void spool_journal_each(const struct spool_file *f,
+    void (*each)(
+	void *arg, size_t recipient, const struct journal_entry *entry),
+    void *arg);
+
 /* The last entry of each recipient: entries[i].when is 0 where none is. */
 void spool_journal_last(
     const struct spool_file *f, struct journal_entry *entries, size_t n);
@@ -217,8 +223,9 @@ int spool_lock_slot(const struct spool *s, unsigned n);
  * The wake FIFO.  spool_wake_open: the runner's end (R2), O_RDWR and
  * non-blocking.  spool_wake_write: one record for queue id (S1): 0 written
  * or full, -1 with ENXIO, ENOENT or EPIPE: nobody reads it.
- * spool_wake_read: next record's id; 1 got one, 0 none left, -1 error; a
- * record that is no id is skipped.  *overrun: the pipe was full, scan again.
+ * spool_wake_read: next record's id; 1 got one (an empty one: scan again), 0
+ * none left, -1 error; a record that is no id is skipped.  *overrun: ids were
+ * lost, ask every file again.
  */
 #define WAKE_RECORD_LEN 64 /* bytes; divides PIPE_BUF and a page */
 int spool_wake_open(const struct spool *s);

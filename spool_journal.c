@@ -67,43 +67,72 @@ spool_journal_add(struct spool_file *f, size_t recipient, int64_t when,
 	errno = saved;
 }
 
-/* Take one line over, if it is whole and means one of n recipients. */
-static void
-read_entry(char *line, struct journal_entry *entries, size_t n)
+/* True if the line is whole and means one of n recipients. */
+static bool
+read_entry(char *line, size_t n, size_t *recipient, struct journal_entry *e)
 {
-	const char *when = strsep(&line, "\t"),
-		   *recipient = strsep(&line, "\t");
+	const char *when = strsep(&line, "\t"), *number = strsep(&line, "\t");
 	const char *dsn = strsep(&line, "\t"), *relay = strsep(&line, "\t");
 	long long seconds, index;
-	struct journal_entry *e;
 
 	if (line == NULL || parse_number(when, 1, INT64_MAX, &seconds) == -1 ||
-	    parse_number(recipient, 0, RECIPIENTS_MAX, &index) == -1 ||
+	    parse_number(number, 0, RECIPIENTS_MAX, &index) == -1 ||
 	    (size_t)index >= n)
-		return;
-	e = &entries[index];
+		return false;
+	*recipient = (size_t)index;
 	e->when = seconds;
 	(void)printable(e->dsn, sizeof(e->dsn), dsn, strlen(dsn));
 	(void)printable(e->relay, sizeof(e->relay), relay, strlen(relay));
 	(void)printable(e->text, sizeof(e->text), line, strlen(line));
+	return true;
+}
+
+void
+spool_journal_each(const struct spool_file *f,
+    void (*each)(
+	void *arg, size_t recipient, const struct journal_entry *entry),
+    void *arg)
+{
+	uint64_t start = envelope_message_end(&f->env);
+	size_t size = JOURNAL_MAX, recipient;
+	char *text, *line, *rest;
+	struct journal_entry e;
+	ssize_t len;
+
+	if (f->size <= start)
+		return;
+	if (f->size - start < size)
+		size = (size_t)(f->size - start);
+	rest = text = xmalloc(size + 1);
+	len = pread_full(f->fd, text, size, (off_t)start);
+	text[len > 0 ? len : 0] = '\0';
+	/* What no LF ends is torn, and stays unread. */
+	while ((line = strsep(&rest, "\n")) != NULL && rest != NULL)
+		if (read_entry(line, f->env.nrecipients, &recipient, &e))
+			each(arg, recipient, &e);
+	free(text);
+}
+
+struct last {
+	struct journal_entry *entries;
+	size_t n;
+};
+
+static void
+keep_last(void *arg, size_t recipient, const struct journal_entry *entry)
+{
+	const struct last *last = arg;
+
+	if (recipient < last->n)
+		last->entries[recipient] = *entry;
 }
 
 void
 spool_journal_last(
     const struct spool_file *f, struct journal_entry *entries, size_t n)
 {
-	uint64_t start = envelope_message_end(&f->env);
-	char *text, *line, *rest;
-	ssize_t len;
+	struct last last = {.entries = entries, .n = n};
 
 	memset(entries, 0, n * sizeof(*entries));
-	if (f->size <= start)
-		return;
-	rest = text = xmalloc(JOURNAL_MAX + 1);
-	len = pread_full(f->fd, text, JOURNAL_MAX, (off_t)start);
-	text[len > 0 ? len : 0] = '\0';
-	/* What no LF ends is torn, and stays unread. */
-	while ((line = strsep(&rest, "\n")) != NULL && rest != NULL)
-		read_entry(line, entries, n);
-	free(text);
+	spool_journal_each(f, keep_last, &last);
 }

@@ -166,7 +166,8 @@ spool_wake_read(int fd, char *id, bool *overrun)
 		if (n == 0)
 			return 0;
 		record[sizeof(record) - 1] = '\0';
-		if ((size_t)n == sizeof(record) && envelope_id_valid(record)) {
+		if ((size_t)n == sizeof(record) &&
+		    (record[0] == '\0' || envelope_id_valid(record))) {
 			(void)compat_strlcpy(id, record, QUEUE_ID_MAX + 1);
 			return 1;
 		}
