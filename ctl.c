@@ -39,7 +39,7 @@ retry(const struct spool *s, struct spool_file *f)
 {
 	(void)s;
 	f->env.next_try = time(NULL);
-	return write_state(f);
+	return spool_file_write_state(f); /* lost in a power cut: no harm */
 }
 
 static int

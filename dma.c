@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,10 +69,14 @@ settle_rights(struct instance *in, const struct options *o)
 static void
 load_configuration(struct instance *in, const struct options *o)
 {
+	static char absolute[PATH_MAX];
 	struct conf_error error;
 
 	in->conf_path =
 	    in->private_instance ? o->conf_path : DMA_CONFDIR "/dma.conf";
+	/* A runner, in /, reads it again. */
+	if (in->private_instance && realpath(o->conf_path, absolute) != NULL)
+		in->conf_path = absolute;
 	in->conf = conf_load(in->conf_path, in->private_instance, &error);
 	if (in->conf == NULL)
 		die(EX_CONFIG, "%s", error.text);

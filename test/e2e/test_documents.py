@@ -42,8 +42,9 @@ def manual_options():
     return items, {x for i in items for x in re.findall(r"\bFl ([A-Za-z])", i)}
 
 
-def help_text(built):
-    done = subprocess.run([built / "dma", "--help"], check=True,
+def help_text(built, name="sendmail"):
+    done = subprocess.run([name, "--help"], executable=built / "dma",
+                          check=True,
                           stdin=subprocess.DEVNULL, capture_output=True,
                           text=True)
     return done.stdout
@@ -74,10 +75,34 @@ def test_help_has_the_options_of_the_table(built):
 def test_long_options_are_the_same_everywhere(built):
     items = "\n".join(manual_options()[0])
     known = set(re.findall(r'strcmp\(name, "(\w+)"\) == 0\)\s+'
-                           r"p->o->action", source("options.c")))
-    assert known
-    assert known == set(re.findall(r"\bFl -(\w+)", items))
-    assert known == set(re.findall(r"(?<![\w-])--(\w+)", help_text(built)))
+                           r"o->action", source("options.c")))
+    ctl = set(re.findall(r'\{"(\w+)", (?:true|false), take_',
+                         source("options_ctl.c")))
+    assert known and len(ctl) > 5
+    assert known | ctl == set(re.findall(r"\bFl -(\w+)", items))
+    assert known == long_options_in(help_text(built))
+    assert known | ctl == long_options_in(help_text(built, "dmactl"))
+
+
+def long_options_in(text):
+    return set(re.findall(r"(?<![\w-])--(\w+)", text))
+
+
+def test_commands_of_dmactl_are_the_same_everywhere(built):
+    table = set(re.findall(r'\{"(\w+)", CTL_', source("options_ctl.c")))
+    assert len(table) > 5
+    told = re.search(r"^\.Ss Queue commands$(.*?)^\.El$", MANUAL,
+                     re.M | re.S).group(1)
+    assert table == set(re.findall(r"^\.It Cm (\w+)$", told, re.M))
+    shown = set(re.findall(r"^  ([a-z]+) {2,}", help_text(built, "dmactl"),
+                           re.M))
+    assert shown == table | {"run", "id"}
+
+
+@pytest.mark.parametrize("name", ["sendmail", "dmactl"])
+def test_help_fits_a_screen(built, name):
+    lines = help_text(built, name).splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
 
 
 def test_the_synopsis_names_no_other_option():

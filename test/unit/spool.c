@@ -1206,6 +1206,10 @@ wake_up(void **state)
 	assert_string_equal(id, ID);
 	assert_int_equal(spool_wake_read(fd, id, &overrun), 1);
 	assert_string_equal(id, ID "x1x2");
+	/* Look at the queue again: no id was lost. */
+	spool_wake_all(&spool);
+	assert_int_equal(spool_wake_read(fd, id, &overrun), 1);
+	assert_string_equal(id, "");
 	assert_int_equal(spool_wake_read(fd, id, &overrun), 0);
 	assert_false(overrun);
 	(void)close(fd);
