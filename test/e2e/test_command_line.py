@@ -270,6 +270,39 @@ def test_historic_flags(private, smtp, args):
     assert message.recipients == ["b@x.example"]
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("args", [
+    ["-A", "c"], ["-Ac"], ["-B", "x"], ["-B7BIT"], ["-E"], ["-F", "A B"],
+    ["-FCronDaemon"], ["-Jx"], ["-J", "x"], ["-L", "x"], ["-Lx"],
+    ["-N", "success,failure"], ["-Ndelay"], ["-O", "ErrorMode=m"],
+    ["-OQueueDirectory=/x"], ["-R", "full"], ["-Rhdrs"], ["-T"], ["-V", "x"],
+    ["-Vx"], ["-X", "/x"], ["-X/x"], ["-b", "m"], ["-d0.1"], ["-em"], ["-ep"],
+    ["-f", "a@s.example"], ["-fa@s.example"], ["-h3"], ["-o", "i"],
+    ["-o", "em"], ["-oem"], ["-om"], ["-odb"], ["-o", "di"], ["-pESMTP"],
+    ["-r", "a@s.example"], ["-s"], ["-x"], ["-GimnUsTEx"], ["-imv"],
+    ["-iF", "A B"], ["-imfa@s.example"], ["-D"],
+])
+def test_flags_attached_separate_grouped_and_after(private, args, after):
+    """No flag takes a recipient for its value, or a value for a recipient."""
+    out = queued(private, *(["b@x.example"] if after else []), *args, "-i",
+                 *([] if after else ["b@x.example"]))
+    assert re.findall(r"^ +(\S+)$", out, re.M) == ["b@x.example"]
+    private.wait_idle()
+
+
+@pytest.mark.parametrize("args", [
+    ["-N", "sometimes"], ["-N", "never,delay"], ["-N", ""], ["-N", "delay,"],
+    ["-R", "half"], ["-R", ""], ["-V", ""], ["-V", "a b"], ["-V", "x" * 101],
+    ["-V", "a\nb"], ["-C", ""], ["-b", "x"], ["-b", ""], ["-bz"], ["-a"],
+    ["-Q"], ["-W"], ["-i!"], ["-\n"], ["-\xe9"], ["--"], ["--odd"],
+    ["--help=x"], ["-N"], ["-L"], ["-qx", ], ["-bp", "b@x.example"],
+    ["-bP", "b@x.example"], ["-q", "b@x.example"],
+])
+def test_bad_options(private, args):
+    result = private.run(*args, text="To: b@x.example\n\n")
+    refused(private, result, USAGE)
+
+
 def test_grouped_flags(private):
     assert "a@x.example" in queued(private, "-ti", text="To: a@x.example\n\n")
 
@@ -342,10 +375,66 @@ def test_option_without_its_argument(private):
     refused(private, private.run("-f", text=""), USAGE)
 
 
-def test_help_and_version(private):
+@pytest.mark.parametrize("name", [
+    "sendmail", "send-mail", "mailq", "newaliases", "dmactl"])
+def test_help_and_version(private, name):
     for flag in ("--help", "--version"):
-        result = private.run(flag)
-        assert result.exit == 0 and "dma" in result.out, result
+        result = private.run(flag, name=name)
+        assert result.exit == 0 and result.err == "", result
+        assert "dma" in result.out, result
+
+
+def test_version_names_what_it_is_built_with(private):
+    lines = private.run("--version").out.splitlines()
+    assert re.fullmatch(r"dma \d+\.\d+\S*", lines[0])
+    assert re.match(r"TLS: OpenSSL \d+\.\d+\.\d+", lines[1])
+    assert lines[2].startswith("sandbox: ")
+
+
+def test_version_without_the_agent(private):
+    private.configure(LIBEXECDIR="/nonexistent")
+    result = private.run("--version")
+    assert result.exit == 0 and result.err == ""
+    lines = result.out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("dma ")
+    assert "/nonexistent/dma-smtp: No such file" in lines[1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_number_of_messages(private, count):
+    for _ in range(count):
+        private.submit("-odq", "b@x.example")
+    result = private.run("-bP")
+    assert (result.exit, result.out, result.err) == (0, "%d\n" % count, "")
+
+
+@pytest.mark.parametrize("flag", ["-bh", "-bH"])
+def test_modes_with_nothing_to_show(private, flag):
+    result = private.run(flag)
+    assert (result.exit, result.out, result.err) == (0, "", "")
+
+
+def test_names(private):
+    """What it is called decides, whatever the directory."""
+    text = "Subject: s\n\nx\n"
+    assert private.run("-odq", "b@x.example", name="send-mail",
+                       text=text).exit == 0
+    assert len(private.queue()) == 1
+    assert "b@x.example" in private.run(name="mailq").out
+    assert private.run(name="newaliases").exit == 0
+    assert len(private.queue()) == 1
+
+
+def test_relative_name_of_the_configuration(private, smtp):
+    """The runner stands elsewhere, and finds it again."""
+    sink = smtp.sink(answers={"RCPT": "450 4.2.0 later"})
+    private.relay(sink, RETRY="1s")
+    private.first_args = ("-C", os.path.relpath(private.conf_path, "/"))
+    private.submit("b@x.example")
+    private.wait_deferred()
+    smtp.again(sink)
+    private.wait_delivered()
+    assert "left alone" not in private.log()
 
 
 # ---- What callers inherit to us ----

@@ -153,6 +153,12 @@ def test_submission_uses_no_socket_but_unix(system, smtp, tmp_path):
     assert "AF_INET" not in text
 
 
+@pytest.mark.parametrize("user", ["alice", "root"])
+def test_version(system, user):
+    lines = system.run("--version", user=user).out.splitlines()
+    assert len(lines) == 3 and lines[1].startswith("TLS: OpenSSL ")
+
+
 # ---- A user's way ----
 
 def test_user_submits_and_it_arrives(system, smtp):
