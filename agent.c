@@ -379,8 +379,11 @@ main(int argc, char **argv)
 	a->cb.next = on_next;
 	a->cb.greeted = on_greeted;
 	if (job_put_signal(&a->out, RECORD_READY) == -1 ||
-	    job_send(JOB_FD, a->out.data, a->out.len, -1) == -1)
+	    job_send(JOB_FD, a->out.data, a->out.len, -1) == -1) {
+		if (errno == EPIPE || errno == ECONNRESET)
+			exit(EX_OK); /* the runner was done before we began */
 		die(EX_USAGE, "dma starts this program; it is not for people");
+	}
 	buf_reset(&a->out);
 	receive_hop(a);
 	while ((t = wait_for_task(a)) != NULL) {
