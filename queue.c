@@ -13,7 +13,6 @@
 #include "queue.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -31,8 +30,6 @@
 #define CLASSIFY_AT_ONCE  64 /* due entries, between two polls */
 #define OPEN_MAX_MESSAGES 1000
 #define OPEN_RESERVE      100 /* descriptors that are no messages */
-#define PROGRESS_FROM     24  /* messages: more than a screenful */
-#define PROGRESS_MS       500 /* between two progress lines */
 
 /* ---- What is there, and what is due ---- */
 
@@ -384,25 +381,11 @@ wait_and_hear(struct runner *r)
 		read_wakes(r);
 }
 
-/* For who waits at a terminal; at the end with its line feed. */
-static void
-show_progress(struct runner *r, bool end)
-{
-	int64_t now = now_ms();
-
-	if (!r->progress_line || r->taken <= PROGRESS_FROM ||
-	    (end ? r->shown == 0 : now - r->shown < PROGRESS_MS))
-		return;
-	r->shown = now;
-	(void)fprintf(stderr, "\r%zu of %zu, %zu waiting again%s",
-	    r->taken - r->queued, r->taken, r->again, end ? "\n" : "");
-}
-
 static void
 work(struct runner *r)
 {
 	while (!finished(r)) {
-		show_progress(r, false);
+		progress_show(r, false);
 		if (!r->stop) {
 			wake_what_is_due(r);
 			classify_due(r);
@@ -415,7 +398,7 @@ work(struct runner *r)
 			wait_and_hear(r);
 	}
 	deliver_sync(r);
-	show_progress(r, true);
+	progress_show(r, true);
 }
 
 /* ---- A run, from its start to its end ---- */
@@ -486,7 +469,7 @@ run(struct instance *in, bool due_only)
 		spool_sweep(&in->spool);
 	runner_init(&r, in);
 	r.due_only = due_only;
-	r.progress_line = due_only && isatty(STDERR_FILENO) == 1;
+	r.progress_line = due_only && progress_wanted();
 	do {
 		r.wake = spool_wake_open(&in->spool); /* R2 */
 		scan(&r);
@@ -563,7 +546,7 @@ queue_run(struct instance *in)
 {
 	if (in->conf->defer || !able_to_deliver(in))
 		return EX_OK;
-	process_detach(isatty(STDERR_FILENO) == 1); /* for its progress */
+	process_detach(progress_wanted()); /* for its progress */
 	wake_or_become(in, "", true);
 	return EX_OK;
 }
@@ -582,7 +565,7 @@ queue_flush(struct instance *in, const struct selection *only, bool verbose)
 	runner_init(&r, in);
 	r.flush = true;
 	r.verbose = verbose;
-	r.progress_line = !verbose && isatty(STDERR_FILENO) == 1;
+	r.progress_line = !verbose && progress_wanted();
 	if (verbose)
 		log_echo();
 	r.only = only;

@@ -4,6 +4,7 @@
  * runner.h - what queue.c, hops.c and deliver.c share: one run of the queue.
  *
  * queue.c    what is there and due; the loop; one runner a uid
+ * progress.c how far it is, at a terminal
  * entries.c  the table of known messages and their states
  * hops.c     next hops: whose turn it is, how many agents, what failed
  * agents.c   agent processes: started, heard, let go, reaped
@@ -169,6 +170,13 @@ struct runner {
 	bool notices;  /* some were made that this run does not deliver */
 	char *record;  /* RECORD_MAX bytes for what agents send */
 };
+
+/* ---- progress.c ---- */
+
+bool progress_wanted(void); /* somebody looks at the standard error */
+
+/* Now and then, and at the end, say how far the run is. */
+void progress_show(struct runner *r, bool end);
 
 /* ---- entries.c ---- */
 
