@@ -91,3 +91,45 @@ def test_damaged_queue_file_is_kept_and_counted(private):
     first, last = private.mailq().splitlines()
     assert first == "(1 damaged, kept as %s/bad.*)" % private.spool
     assert last == "Mail queue is empty"  # monitors read the last line alone
+
+
+def parse(text):
+    """As the tools do that read Postfix's mailq."""
+    lines = text.splitlines()
+    assert lines[0].startswith(HEADING) and lines[-2] == ""
+    found = {}
+    for block in "\n".join(lines[1:-2]).split("\n\n"):
+        head, *rest = block.split("\n")
+        name, mark, size, _, sender = re.fullmatch(
+            r"([0-9A-Z]+)([*!#]?) +(\d+) (\w{3} \w{3} [ \d]\d "
+            r"\d\d:\d\d:\d\d) +(\S+)", head).groups()
+        reason, recipients = None, {}
+        for line in rest:
+            if line.strip().startswith("("):
+                reason = re.fullmatch(r" *\((.*)\)", line).group(1)
+            else:
+                recipients[re.fullmatch(r" {21,}(\S+)", line).group(1)] = reason
+        found[name] = (mark, int(size), sender, recipients)
+    return found, re.fullmatch(r"-- (\d+) Kbytes in (\d+) Requests?\.",
+                               lines[-1]).groups()
+
+
+def test_what_a_parser_of_postfix_s_list_finds(private, smtp):
+    sink = smtp.sink(recipients={"b@x.example": "450 4.2.0 (busy) later",
+                                 "c@x.example": "450 4.2.1 full"})
+    private.relay(sink)
+    private.submit("-odq", "-f", "me@s.example", "a@x.example", "b@x.example",
+                   "c@x.example")
+    (tried,) = private.queue()
+    private.flush()
+    private.submit("-odq", "-f", "<>", "d@x.example")
+    (new,) = set(private.queue()) - {tried}
+    found, (_, count) = parse(private.mailq())
+    assert set(found) == {tried, new} and count == "2"
+    mark, size, sender, recipients = found[tried]
+    assert (mark, sender) == ("", "me@s.example") and size > 10
+    assert list(recipients) == ["b@x.example", "c@x.example"]
+    assert "450 4.2.0 (busy) later" in recipients["b@x.example"]
+    assert "450 4.2.1 full" in recipients["c@x.example"]
+    assert all("; 1 try, next " in r for r in recipients.values())
+    assert found[new][2:] == ("MAILER-DAEMON", {"d@x.example": None})
