@@ -152,6 +152,9 @@ json_string(const char *name, const char *s)
 			printf("\\u%04x", (unsigned char)*s);
 		else if (len == 0)
 			printf("\\ufffd");
+		else if (len == 2 && (unsigned char)s[0] == 0xc2 &&
+			 (unsigned char)s[1] < 0xa0) /* C1: steers terminals */
+			printf("\\u00%02x", (unsigned char)s[1]);
 		else
 			printf("%.*s", (int)len, s);
 		len = len == 0 ? 1 : len;

@@ -224,6 +224,10 @@ def test_json_is_well_formed_whatever_is_in_it(private):
     assert entry["sender"] == "MAILER-DAEMON"
     assert entry["recipients"][0]["address"] == (
         "\u00e9\u20ac\U0001f600@x.example")
+    assert "\u20ac" in done(private, "list", "--json")
+    done(private, "remove", "--all")
+    add(private, "a\u009b\u00a0@x.example")
+    assert '"a\\u009b\u00a0@x.example"' in done(private, "list", "--json")
     done(private, "remove", "--all")
     private.aliases("abcdefgh: b@x.example\n")
     (path,) = [private.spool / add(private, "abcdefgh")]
