@@ -7,6 +7,8 @@ include $(SRCDIR)/check.mk
 include $(SRCDIR)/bench.mk
 HARDEN :=	$(shell $(PROBE) compile $(CC))
 HARDEN_LD :=	$(shell $(PROBE) link $(CC))
+IDNLIBS :=	$(if $(filter no,$(IDN)),,$(shell \
+		$(PROBE) idn $(CC) $(CPPFLAGS) $(LDFLAGS)))
 # Not VPATH: it would take objects of a build in the source tree for ours.
 %.o: $(SRCDIR)/%.c
 	@echo "compile $@"

@@ -5,7 +5,7 @@ PYTHON=		/usr/bin/python3
 SUBMAKE=	$(MAKE) -f $(SRCDIR)/$(WRAPPER)
 TEST_OBJS=	$(DMA_OBJS) $(SMTP_OBJS) $(LOCAL_OBJS)
 TEST_CFLAGS=	$(HARDEN) $(CFLAGS) -std=c11 -Wall -Wextra
-TEST_LIBS=	-lcmocka $(SSLLIBS) $(LIBS)
+TEST_LIBS=	-lcmocka $(SSLLIBS) $(IDNLIBS) $(LIBS)
 SANITIZE=	-fsanitize=address,undefined -fno-sanitize-recover=all
 
 # What people wrote; generated code may stand beside it.
@@ -13,7 +13,7 @@ OWN_SOURCES=	ls $(SRCDIR)/*.c | grep -v /aliases_
 
 .PHONY: check unit unit-build e2e floors style man san analyze analyze-gcc \
 	analyze-cppcheck analyze-tidy analyze-scan-build coverage compilers \
-	musl dist distcheck
+	musl fuzz dist distcheck
 
 check: unit floors style man e2e
 
@@ -48,7 +48,7 @@ floors:
 style:
 	clang-format --dry-run -Werror $$($(OWN_SOURCES)) \
 	    $$(ls $(SRCDIR)/*.h | grep -v /aliases_parse) \
-	    $(SRCDIR)/test/unit/*.c
+	    $(SRCDIR)/test/unit/*.c $(SRCDIR)/test/fuzz/*.c
 
 man:
 	mandoc -Tlint $(SRCDIR)/dma.8
@@ -84,6 +84,33 @@ compilers:
 musl:
 	@mkdir -p build/musl
 	cd build/musl && $(SUBMAKE) CC=musl-gcc dma dma-become dma-local
+
+# Each target of test/fuzz for FUZZSECONDS, from its corpus; what is found on
+# the way stays in build/fuzz.
+FUZZSECONDS=	60
+fuzz:
+	@mkdir -p build/fuzz
+	@echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void)' \
+	    '{ return 0; }' >build/fuzz/probe.c
+	@if clang -fsanitize=fuzzer -o build/fuzz/probe build/fuzz/probe.c \
+	    2>/dev/null; then \
+		cd build/fuzz && $(SUBMAKE) CC=clang HARDEN= HARDEN_LD= \
+		    CFLAGS="-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link" \
+		    fuzz-run; \
+	else \
+		echo "clang has no libFuzzer here: skipped"; \
+	fi
+
+fuzz-run: build/unit/libdma.a
+	@for source in $(SRCDIR)/test/fuzz/*.c; do \
+		name=$${source##*/}; name=$${name%.c}; mkdir -p found.$$name; \
+		echo "fuzz    $$name"; \
+		$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(TEST_CFLAGS) \
+		    -fsanitize=fuzzer -o fuzz.$$name $$source \
+		    build/unit/libdma.a $(SSLLIBS) $(IDNLIBS) $(LIBS) && \
+		./fuzz.$$name -max_total_time=$(FUZZSECONDS) -verbosity=0 \
+		    found.$$name $(SRCDIR)/test/corpus/$$name || exit 1; \
+	done
 
 # ---- Inspections ----
 

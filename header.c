@@ -3,7 +3,7 @@
  *
  * header.c - a message header's fields, found and changed (RFC 5322, 2.2).
  *
- * Runs in:   dma. No files, no globals.
+ * Runs in:   dma, dma-smtp. No files, no globals.
  * Trusts:    nothing. Distrusts: the user's header and name.
  * Promises:  what is put is complete lines of a header, and a name never
  *            ends a line or a field of its own.

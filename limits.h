@@ -28,6 +28,10 @@
 #define ALIASES_FILE_MAX (64 * 1024 * 1024) /* bytes */
 #define RETRY_STEPS_MAX  16
 
+/* A message on its way out. */
+#define MIME_DEPTH_MAX    32  /* parts in parts that are looked into */
+#define MIME_BOUNDARY_MAX 250 /* bytes; RFC 2046, 5.1.1 has 70 */
+
 /* The spool. */
 #define QUEUE_ID_LEN     20 /* 7 base-32 digits of uid, 13 random ones */
 #define QUEUE_ID_UID_LEN 7

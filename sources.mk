@@ -25,6 +25,9 @@ WARNFLAGS=	-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
 		-Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
 		-Wformat=2 -Wcast-qual -Wwrite-strings -Wvla -Wundef
 SSLLIBS=	-lssl -lcrypto
+# make IDN=no: without libidn2, though it is here.  The wrappers set IDNLIBS.
+IDN=		yes
+IDNDEFS=	$(IDNLIBS:-lidn2=-DHAVE_IDN2)
 LIBS=
 
 # Objects; those with a main() stand apart, so that tests link the others.
@@ -40,6 +43,7 @@ DMA_OBJS=	options.o submit.o intake.o queue.o entries.o hops.o agents.o work.o \
 BECOME_OBJS=	dotlock.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
 		smtp_body.o smtp_io.o smtp_reply.o smtp_task.o auth.o job.o \
+		mime.o mime_header.o mime_encode.o idn.o header.o addr_parse.o \
 		net.o crypto.o crypto_certificate.o \
 		dns.o dns_parse.o dns_files.o dns_query.o addr.o base64.o \
 		$(FLOOR0)
@@ -53,7 +57,7 @@ DEFS=		-D_GNU_SOURCE -DDMA_VERSION=\"$(VERSION)\" \
 		-DDMA_ALIASES=\"$(ALIASES)\" \
 		-DDMA_SUBMIT_SOCKET=\"$(SUBMIT_SOCKET)\" -DDMA_USER=\"$(USER)\" \
 		-DDMA_GROUP=\"$(GROUP)\" -DDMA_AGENTUSER=\"$(AGENTUSER)\"
-# What of HARDEN and HARDEN_LD works here, the wrappers ask.
+# What of HARDEN, HARDEN_LD and IDNLIBS works here, the wrappers ask.
 PROBE=		sh $(SRCDIR)/test/probe-flags
 # make WERROR=1: a warning is an error.
 WERRORFLAG=	$(WERROR:1=-Werror)
@@ -86,7 +90,7 @@ dma-become: become.o $(BECOME_OBJS)
 dma-smtp: agent.o $(SMTP_OBJS)
 	@echo "link    $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ agent.o $(SMTP_OBJS) \
-	    $(SSLLIBS) $(LIBS)
+	    $(SSLLIBS) $(IDNLIBS) $(LIBS)
 dma-local: local.o $(LOCAL_OBJS)
 	@echo "link    $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ local.o $(LOCAL_OBJS) $(LIBS)
@@ -95,9 +99,13 @@ dma-local: local.o $(LOCAL_OBJS)
 # is another, so that `make; make install PREFIX=/usr` installs no stale path.
 $(MAINS) $(DMA_OBJS) $(SMTP_OBJS) $(LOCAL_OBJS): flags.stamp
 flags.stamp: FORCE
-	@flags='$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS)'; \
+	@flags='$(CC) $(ALL_CPPFLAGS) $(IDNDEFS) $(ALL_CFLAGS)'; \
 	echo "$$flags" | cmp -s - $@ || echo "$$flags" >$@
 FORCE:
+
+idn.o: $(SRCDIR)/idn.c
+	@echo "compile $@"
+	$(Q)$(COMPILE) $(IDNDEFS) -o $@ $(SRCDIR)/idn.c
 
 # Generated code is exempt from the warnings.
 aliases_parse.c: $(SRCDIR)/aliases_parse.y
