@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "job.h"
+#include "mime.h"
 #include "net.h"
 
 /* ---- Replies and features: pure parsers (smtp_reply.c) ---- */
@@ -64,6 +65,8 @@ struct smtp_task {
 	struct smtp_recipient *recipients;
 	int64_t deadline; /* now_ms() clock, for all addresses; 0: not begun */
 	bool heard;       /* some server was told of it */
+	/* As it goes to servers without and with 8BITMIME; size 0: not known */
+	struct mime_report text[2];
 };
 
 /* Takes what *job owns; *job is zeroed. */

@@ -51,45 +51,92 @@ put_text(struct net *n, const char *p, size_t len, bool *line_start)
 	return 0;
 }
 
-static enum smtp_body
-put_pieces(struct smtp_session *s, const struct job *j, char *piece)
-{
-	uint64_t at = 0;
-	bool line_start = true;
+/* The text under way. */
+struct wire {
+	struct smtp_session *s;
+	bool line_start;
+};
 
-	while (at < j->length) {
+static int
+put_piece(void *arg, char *p, size_t len)
+{
+	struct wire *w = arg;
+
+	smtp_deadline(w->s, SMTP_DATA_BLOCK_MS);
+	blank_crs(p, len);
+	return put_text(&w->s->net, p, len, &w->line_start);
+}
+
+/* Most messages go as they are stored. */
+static int
+put_stored(struct wire *w, const struct job *j)
+{
+	char *piece = xmalloc(PIECE_SIZE);
+	int result = 0;
+
+	for (uint64_t at = 0; result == 0 && at < j->length;) {
 		size_t len = PIECE_SIZE;
 		if (j->length - at < len)
 			len = (size_t)(j->length - at);
 		if (pread_full(j->fd, piece, len, (off_t)(j->offset + at)) !=
-		    (ssize_t)len)
-			return BODY_UNREADABLE;
-		smtp_deadline(s, SMTP_DATA_BLOCK_MS);
-		blank_crs(piece, len);
-		if (put_text(&s->net, piece, len, &line_start) == -1)
-			return errno == EALREADY ? BODY_SPOKE : BODY_LOST;
+		    (ssize_t)len) {
+			errno = EBADMSG;
+			result = -1;
+		} else {
+			result = put_piece(w, piece, len);
+		}
 		at += len;
 	}
-	if (!line_start && net_put(&s->net, "\r\n", 2) == -1)
-		return errno == EALREADY ? BODY_SPOKE : BODY_LOST;
-	return BODY_OK;
-}
-
-enum smtp_body
-smtp_put_body(struct smtp_session *s, const struct job *j)
-{
-	char shown[64], *piece = xmalloc(PIECE_SIZE);
-	enum smtp_body result;
-	int error;
-
-	(void)snprintf(
-	    shown, sizeof(shown), "[message, %" PRIu64 " bytes]", j->length);
-	smtp_trace(s, 'C', shown);
-	s->net.watch_input = true;
-	result = put_pieces(s, j, piece);
-	error = errno;
-	s->net.watch_input = false;
+	int error = errno;
 	free(piece);
 	errno = error;
 	return result;
+}
+
+/* 555: without parameters it cannot be said what comes. */
+static bool
+takes_8bit(const struct smtp_session *s)
+{
+	return s->features.eightbit && !s->no_params;
+}
+
+const struct mime_report *
+smtp_text(const struct smtp_session *s, struct smtp_task *t)
+{
+	struct mime_report *r = &t->text[takes_8bit(s) ? 1 : 0];
+
+	if (r->size > 0)
+		return r;
+	/* What cannot be read now is told when it is to be sent. */
+	if (t->job.flags != 0)
+		(void)mime_convert(&t->job, takes_8bit(s), NULL, NULL, r);
+	if (!r->changed)
+		r->size = t->job.length;
+	return r;
+}
+
+enum smtp_body
+smtp_put_body(struct smtp_session *s, struct smtp_task *t)
+{
+	const struct mime_report *r = smtp_text(s, t);
+	struct wire w = {.s = s, .line_start = true};
+	struct mime_report again;
+	char shown[64];
+	int result;
+
+	(void)snprintf(
+	    shown, sizeof(shown), "[message, %" PRIu64 " bytes]", r->size);
+	smtp_trace(s, 'C', shown);
+	s->net.watch_input = true;
+	result = r->changed ? mime_convert(
+				  &t->job, takes_8bit(s), put_piece, &w, &again)
+			    : put_stored(&w, &t->job);
+	if (result == 0 && !w.line_start)
+		result = net_put(&s->net, "\r\n", 2);
+	s->net.watch_input = false;
+	if (result == 0)
+		return BODY_OK;
+	if (errno == EBADMSG)
+		return BODY_UNREADABLE;
+	return errno == EALREADY ? BODY_SPOKE : BODY_LOST;
 }

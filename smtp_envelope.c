@@ -13,20 +13,52 @@
 #include "smtp_session.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "envelope.h"
+#include "idn.h"
 #include "util.h"
 
 /* ---- Words ---- */
 
 static bool
+is_ascii(const char *s)
+{
+	while (*s != '\0' && (unsigned char)*s < 0x80)
+		s++;
+	return *s == '\0';
+}
+
+/*
+ * An address as commands have it: its domain in A-labels.  True if it then
+ * is in ASCII; else it needs SMTPUTF8, and goes as it is.
+ */
+static bool
+make_wire_address(const char *address, char dst[ADDR_MAX + 1])
+{
+	const char *at = strrchr(address, '@');
+	char domain[ADDR_DOMAIN_MAX + 1];
+	int len;
+
+	(void)compat_strlcpy(dst, address, ADDR_MAX + 1);
+	if (is_ascii(address))
+		return true;
+	if (at == NULL || idn_to_ascii(at + 1, domain, sizeof(domain)) == -1)
+		return false;
+	len = (int)(at + 1 - address);
+	if (len + (int)strlen(domain) > ADDR_MAX)
+		return false;
+	(void)snprintf(dst, ADDR_MAX + 1, "%.*s%s", len, address, domain);
+	return is_ascii(dst);
+}
+
+static bool
 needs_utf8(const char *address)
 {
-	for (; *address != '\0'; address++)
-		if ((unsigned char)*address >= 0x80)
-			return true;
-	return false;
+	char wire[ADDR_MAX + 1];
+
+	return !make_wire_address(address, wire);
 }
 
 static bool
@@ -38,6 +70,15 @@ group_needs_utf8(const struct smtp_group *g)
 		if (needs_utf8(j->recipients[g->index[n]].addr))
 			return true;
 	return needs_utf8(j->sender);
+}
+
+static void
+add_path(struct buf *line, const char *command, const char *address)
+{
+	char wire[ADDR_MAX + 1];
+
+	(void)make_wire_address(address, wire);
+	(void)buf_printf(line, "%s:<%s>", command, wire);
 }
 
 /* ENVID goes as xtext; what is xtext already is not coded twice. */
@@ -62,16 +103,17 @@ build_mail(struct smtp_session *s, struct smtp_group *g)
 {
 	const struct smtp_features *f = &s->features;
 	const struct job *j = &g->task->job;
+	const struct mime_report *text = smtp_text(s, g->task);
 	struct buf *line = &s->line;
 
-	(void)buf_printf(line, "MAIL FROM:<%s>", j->sender);
+	add_path(line, "MAIL FROM", j->sender);
 	size_t bare = line->len;
 	if (f->smtputf8 && group_needs_utf8(g))
 		(void)buf_puts(line, " SMTPUTF8");
 	if (!s->no_params) {
 		if (f->size)
-			(void)buf_printf(line, " SIZE=%" PRIu64, j->length);
-		if (f->eightbit && (j->flags & MESSAGE_8BIT) != 0)
+			(void)buf_printf(line, " SIZE=%" PRIu64, text->size);
+		if (f->eightbit && text->eightbit)
 			(void)buf_puts(line, " BODY=8BITMIME");
 		if (f->dsn && j->ret != RET_DEFAULT)
 			(void)buf_printf(line, " RET=%s",
@@ -105,7 +147,7 @@ add_notify(struct buf *line, unsigned notify)
 static void
 build_rcpt(struct smtp_session *s, const struct job_recipient *r)
 {
-	(void)buf_printf(&s->line, "RCPT TO:<%s>", r->addr);
+	add_path(&s->line, "RCPT TO", r->addr);
 	if (!s->features.dsn || s->no_params)
 		return;
 	add_notify(&s->line, r->notify);
@@ -160,7 +202,7 @@ obstacle(
 
 	*dsn = "5.3.4";
 	if (s->features.size_limit > 0 &&
-	    t->job.length > s->features.size_limit)
+	    smtp_text(s, t)->size > s->features.size_limit)
 		return "the message is larger than this server takes";
 	*dsn = "5.6.7";
 	if (!s->features.smtputf8 &&

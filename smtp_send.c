@@ -16,6 +16,7 @@
 #include "smtp.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "smtp_session.h"
@@ -386,6 +387,20 @@ end_uncertain(struct smtp_session *s, struct smtp_group *g, int error)
 	return STEP_END;
 }
 
+/* Sent, but not as it came: the log says so. */
+static void
+add_note(struct smtp_session *s, struct smtp_group *g, struct outcome *o)
+{
+	const char *note = smtp_text(s, g->task)->note;
+
+	if (o->class == OUTCOME_SENT && note != NULL) {
+		size_t max = sizeof(o->text) - strlen(note) - sizeof(" []");
+		size_t len = strnlen(o->text, max);
+		(void)snprintf(
+		    o->text + len, sizeof(o->text) - len, " [%s]", note);
+	}
+}
+
 /* A final reply to the dot: one for all, or in LMTP one a recipient. */
 static enum step
 hear_dot(struct smtp_session *s, struct smtp_group *g)
@@ -403,6 +418,7 @@ hear_dot(struct smtp_session *s, struct smtp_group *g)
 		smtp_outcome_reply(s, &o,
 		    r.code / 100 == 2 ? OUTCOME_SENT : smtp_refusal_class(&r),
 		    STAGE_DOT, &r);
+		add_note(s, g, &o);
 		if (smtp_is_lmtp(s) && r.code != 421)
 			decide(recipient(g, n), &o);
 		else
@@ -419,7 +435,7 @@ hear_dot(struct smtp_session *s, struct smtp_group *g)
 static enum step
 send_message(struct smtp_session *s, struct smtp_group *g)
 {
-	switch (smtp_put_body(s, &g->task->job)) {
+	switch (smtp_put_body(s, g->task)) {
 	case BODY_OK:
 		break;
 	case BODY_SPOKE:

@@ -131,11 +131,15 @@ int smtp_group_put(struct smtp_session *s, struct smtp_group *g);
 
 enum smtp_body { BODY_OK, BODY_UNREADABLE, BODY_SPOKE, BODY_LOST };
 
+/* How the task's message goes to this server; borrowed from t. */
+const struct mime_report *smtp_text(
+    const struct smtp_session *s, struct smtp_task *t);
+
 /*
  * Buffer and send the message, CRLF line ends, dots doubled, without the
  * final dot.  BODY_SPOKE: the server said something before the end;
  * BODY_LOST: errno.
  */
-enum smtp_body smtp_put_body(struct smtp_session *s, const struct job *j);
+enum smtp_body smtp_put_body(struct smtp_session *s, struct smtp_task *t);
 
 #endif

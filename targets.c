@@ -14,10 +14,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
 
+#include "idn.h"
 #include "util.h"
 
 #define SMTP_PORT 25
@@ -106,12 +108,12 @@ targets_cut_loop(struct dns_mx_list *list, const char *our_name)
 }
 
 static void
-ask_mx(struct targets *t)
+ask_mx(struct targets *t, const char *domain)
 {
 	const char *why = "";
 
 	switch (dns_mx_lookup(
-	    t->hop->host, smtp_scaled(t->hop, DNS_NAME_MS), &t->hosts, &why)) {
+	    domain, smtp_scaled(t->hop, DNS_NAME_MS), &t->hosts, &why)) {
 	case DNS_OK:
 		targets_cut_loop(&t->hosts, t->hop->helo);
 		if (t->hosts.count == 0)
@@ -136,19 +138,40 @@ ask_mx(struct targets *t)
 	t->hosts.count = 0;
 }
 
+/*
+ * The name has no form that the DNS has.  A recipient's domain will have none
+ * tomorrow either; a relay's can be mended.
+ */
+static void
+explain_no_alabels(struct targets *t)
+{
+	bool missing = errno == ENOSYS;
+	const char *what = missing ? "an internationalized domain, and dma was "
+				     "built without libidn2"
+				   : "not a valid internationalized domain";
+
+	if (t->hop->kind != HOP_MX)
+		set_why(t, OUTCOME_DEFER, "4.3.5", what);
+	else
+		set_why(t, OUTCOME_FAIL, missing ? "5.6.7" : "5.1.2", what);
+}
+
 static void
 ask(struct targets *t)
 {
 	const struct hop *hop = t->hop;
+	char host[ADDR_DOMAIN_MAX + 1];
 
 	t->asked = true;
 	if (hop->host[0] == '/') {
 		add_path(t);
+	} else if (idn_to_ascii(hop->host, host, sizeof(host)) == -1) {
+		explain_no_alabels(t);
 	} else if (hop->kind == HOP_MX && !is_literal(hop)) {
-		ask_mx(t);
+		ask_mx(t, host);
 	} else {
-		compat_strlcpy(t->hosts.mx[0].host, hop->host,
-		    sizeof(t->hosts.mx[0].host));
+		compat_strlcpy(
+		    t->hosts.mx[0].host, host, sizeof(t->hosts.mx[0].host));
 		t->hosts.count = 1;
 	}
 }

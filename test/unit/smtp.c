@@ -404,6 +404,16 @@ server_stop(struct server *v)
 
 #define MESSAGE "Subject: x\n\n.dot\nlone\rcr\nend\n"
 #define BODY    "C: Subject: x\nC: \nC: ..dot\nC: lone cr\nC: end\nC: .\n"
+#define MESSAGE_8                                                              \
+	"Content-Type: text/plain\n"                                           \
+	"Content-Transfer-Encoding: 8bit\n\n\xc3\xbc\n"
+#define BODY_8                                                                 \
+	"C: Content-Type: text/plain\n"                                        \
+	"C: Content-Transfer-Encoding: 8bit\nC: \nC: \xc3\xbc\nC: .\n"
+#define BODY_QP                                                                \
+	"C: Content-Type: text/plain\n"                                        \
+	"C: Content-Transfer-Encoding: quoted-printable\n"                     \
+	"C: MIME-Version: 1.0\nC: \nC: =C3=BC\nC: .\n"
 
 enum {
 	WITH_AUTH = 1,
@@ -479,7 +489,7 @@ make_message(unsigned flags, uint64_t *length)
 		for (i = 0; i < 400000; i++)
 			(void)fprintf(f, "line %d of very many lines\n", i);
 	else
-		(void)fputs(MESSAGE, f);
+		(void)fputs((flags & EIGHT_BIT) != 0 ? MESSAGE_8 : MESSAGE, f);
 	(void)fflush(f);
 	*length = (uint64_t)ftell(f);
 	fd = dup(fileno(f));
@@ -683,13 +693,26 @@ static const struct session_case good_cases[] = {
     {"parameters that are offered", EIGHT_BIT | DSN_WANTED, "1",
 	"S: 220 x\nC: EHLO here.test\nS: 250-x\nS: 250-SIZE 1000\n"
 	"S: 250-8BITMIME\nS: 250 DSN\n"
-	"C: MAIL FROM:<me@here.test> SIZE=29 BODY=8BITMIME RET=HDRS"
+	"C: MAIL FROM:<me@here.test> SIZE=61 BODY=8BITMIME RET=HDRS"
 	" ENVID=an+20id\n" OK "C: RCPT TO:<u0@there.test>"
 	" NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o+2Bx@there.test\n" OK
-	"C: DATA\nS: 354 go\n" BODY OK QUIT,
+	"C: DATA\nS: 354 go\n" BODY_8 OK QUIT,
 	"0/0 sent 2.0.0\nsettled\n"},
     {"parameters that are not", EIGHT_BIT | DSN_WANTED, "1",
-	HELLO ENVELOPE BODY OK QUIT, "0/0 sent 2.0.0\nsettled\n"},
+	HELLO ENVELOPE BODY_QP OK QUIT, "0/0 sent 2.0.0\nsettled\n"},
+    {"the size of what is sent", EIGHT_BIT, "1",
+	"S: 220 x\nC: EHLO here.test\nS: 250-x\nS: 250 SIZE 1000\n"
+	"C: MAIL FROM:<me@here.test> SIZE=100\n" OK RCPT(0) OK
+	"C: DATA\nS: 354 go\n" BODY_QP OK QUIT,
+	"0/0 sent 2.0.0\nsettled\n"},
+    {"a size that is too much once encoded", EIGHT_BIT, "1",
+	"S: 220 x\nC: EHLO here.test\nS: 250-x\nS: 250 SIZE 99\n" QUIT,
+	"next\n0/0 fail 5.3.4\n"},
+    {"555: what cannot be announced is encoded", EIGHT_BIT, "1",
+	"S: 220 x\nC: EHLO here.test\nS: 250-x\nS: 250 8BITMIME\n"
+	"C: MAIL FROM:<me@here.test> BODY=8BITMIME\nS: 555 what\n"
+	"C: RSET\n" OK ENVELOPE BODY_QP OK QUIT,
+	"0/0 sent 2.0.0\nsettled\n"},
     {"555: again without parameters", 0, "1",
 	"S: 220 x\nC: EHLO here.test\nS: 250-x\nS: 250 SIZE\n"
 	"C: MAIL FROM:<me@here.test> SIZE=29\nS: 555 what\n"

@@ -39,6 +39,8 @@ static const struct hop_case hop_cases[] = {
     {HOP_RELAY, "192.0.2.7", 587, "192.0.2.7", "192.0.2.7", 587, 0, ""},
     {HOP_RELAY, "127.0.0.1", 25, "127.0.0.1", "127.0.0.1", 25, 0, ""},
     {HOP_RELAY, "[bad]", 25, NULL, NULL, 0, OUTCOME_DEFER, "4.4.3"},
+    {HOP_MX, "\314\210.example", 25, NULL, NULL, 0, OUTCOME_FAIL, NULL},
+    {HOP_RELAY, "\314\210.example", 25, NULL, NULL, 0, OUTCOME_DEFER, "4.3.5"},
     {HOP_RELAY, "/run/lmtp", 0, "localhost", "/run/lmtp", 25, 0, ""},
 };
 
@@ -59,7 +61,8 @@ check_hop(const struct hop_case *c)
 		assert_null(first);
 		assert_int_equal(t.count, 0);
 		assert_int_equal(t.why.class, c->class);
-		assert_string_equal(t.why.dsn, c->dsn);
+		if (c->dsn != NULL) /* else not the same without libidn2 */
+			assert_string_equal(t.why.dsn, c->dsn);
 		assert_true(t.why.text[0] != '\0');
 		return;
 	}
