@@ -181,6 +181,14 @@ def test_fixed_words_of_each_log_line_are_in_the_manual():
 
 # ---- Form ----
 
+def test_what_a_message_lost_is_in_the_manual():
+    """The notes that mime*.c give the log."""
+    notes = re.findall(r'\bnote_\w+\[\] = "([^"]+)"', source("mime*.c"))
+    assert len(notes) == 4
+    for note in notes:
+        assert note in section("DIAGNOSTICS"), note
+
+
 def test_mandoc_finds_nothing():
     if shutil.which("mandoc") is None:
         pytest.skip("mandoc is not installed")
