@@ -34,6 +34,7 @@
 struct notice {
 	const struct conf *conf;
 	struct spool_file *f; /* the message it is about */
+	bool delay;           /* of what waits; else of what failed */
 	struct recipients readers;
 	bool for_postmaster;
 	struct addr to;
@@ -53,18 +54,23 @@ failed(const struct recipient *r)
 }
 
 static bool
-covered(const struct recipient *r)
+covered(const struct notice *n, size_t i)
 {
-	return failed(r) && recipient_wants_notice(r);
+	const struct recipient *r = &n->f->env.recipients[i];
+
+	if (n->delay)
+		return recipient_open(r) &&
+		       recipient_wants_notice(r, NOTIFY_DELAY);
+	return failed(r) && recipient_wants_notice(r, NOTIFY_FAILURE);
 }
 
 /* The lowest number the notice covers; nrecipients if there is none. */
 static size_t
-lowest_covered(const struct envelope *e)
+lowest_covered(const struct notice *n)
 {
 	size_t i;
 
-	for (i = 0; i < e->nrecipients && !covered(&e->recipients[i]); i++)
+	for (i = 0; i < n->f->env.nrecipients && !covered(n, i); i++)
 		continue;
 	return i;
 }
@@ -131,9 +137,10 @@ static int
 choose_readers(struct notice *n)
 {
 	const struct envelope *e = &n->f->env;
+	const char *about = strpbrk(e->id, "wx");
 
 	/* No third notice about a notice: its id would be none. */
-	if (strchr(e->id, 'x') != strrchr(e->id, 'x'))
+	if (about != NULL && strpbrk(about + 1, "wx") != NULL)
 		return 0;
 	if (!addr_is_null(&e->sender) && expand_reader(n, &e->sender) == -1)
 		return -1;
@@ -245,13 +252,15 @@ say_header(struct notice *n)
 
 	say(n,
 	    "Date: %s\nFrom: Mail Delivery System <MAILER-DAEMON@%s>\n"
-	    "To: <%s>\nSubject: Undelivered Mail Returned to Sender\n"
+	    "To: <%s>\nSubject: %s\n"
 	    "Message-ID: <%s@%s>\nAuto-Submitted: auto-replied\n"
 	    "MIME-Version: 1.0\n"
 	    "Content-Type: multipart/report; report-type=delivery-status;\n"
 	    "\tboundary=\"=_%s\"\n" EIGHTBIT
 	    "\nThis is a report in MIME format (RFC 3464).\n",
 	    rfc5322_date(date, sizeof(date), n->env.arrival), host, n->to.text,
+	    n->delay ? "Mail Is Delayed, Delivery Goes On"
+		     : "Undelivered Mail Returned to Sender",
 	    id, host, id);
 }
 
@@ -275,22 +284,47 @@ say_reason(struct notice *n, size_t i)
 	say(n, "\n");
 }
 
+static char *
+retry_until(const struct notice *n, char date[RFC5322_DATE_LEN])
+{
+	return rfc5322_date(
+	    date, RFC5322_DATE_LEN, n->f->env.arrival + n->conf->lifetime);
+}
+
+static void
+say_what_happened(struct notice *n)
+{
+	const char *host = n->conf->hostname;
+	bool one = envelope_count(&n->f->env, STATUS_FAILED) == 1;
+	char date[RFC5322_DATE_LEN];
+
+	if (n->delay)
+		say(n,
+		    "Your message waits for delivery to what is named below."
+		    "\nYou need do nothing: %s tries again\nuntil %s.\n\n",
+		    host, retry_until(n, date));
+	else
+		say(n,
+		    "%s could not be delivered to the recipient%s below,\n"
+		    "and %s will not try again for %s.\n\n",
+		    n->for_postmaster ? "A message" : "Your message",
+		    one ? "" : "s", host, one ? "it" : "them");
+}
+
 static void
 say_text(struct notice *n)
 {
 	const struct envelope *e = &n->f->env;
-	bool one = envelope_count(e, STATUS_FAILED) == 1;
 
 	say_part(n, "text/plain; charset=utf-8\n" EIGHTBIT);
-	say(n,
-	    "%s could not be delivered to the recipient%s below,\n"
-	    "and %s will not try again for %s.\n\n",
-	    n->for_postmaster ? "A message" : "Your message", one ? "" : "s",
-	    n->conf->hostname, one ? "it" : "them");
+	say_what_happened(n);
 	for (size_t i = 0; i < e->nrecipients; i++)
-		if (covered(&e->recipients[i]))
+		if (covered(n, i))
 			say_reason(n, i);
-	if (n->for_postmaster)
+	if (n->delay)
+		say(n, "If that comes to nothing, another report will say so."
+		       "\n\n");
+	else if (n->for_postmaster)
 		say(n, "You get this report because the message has no sender\n"
 		       "who could be told.\n\n");
 	else
@@ -322,6 +356,18 @@ say_diagnostic(struct notice *n, const char *text)
 	say_folded(n, "Diagnostic-Code: smtp; ", reply);
 }
 
+/* A delay is never a status of class 5, whatever deferred it (RFC 3463, 2). */
+static void
+say_action(struct notice *n, const char *dsn)
+{
+	if (n->delay)
+		say(n, "Action: delayed\nStatus: %s\n",
+		    dsn[0] == '4' ? dsn : "4.0.0");
+	else
+		say(n, "Action: failed\nStatus: %s\n",
+		    dsn[0] == '4' || dsn[0] == '5' ? dsn : "5.0.0");
+}
+
 static void
 say_status(struct notice *n, size_t i)
 {
@@ -337,15 +383,15 @@ say_status(struct notice *n, size_t i)
 		say_xtext(n, r->orcpt + type + 1);
 	}
 	say_recipient(n, &r->addr);
-	say(n, "Action: failed\nStatus: %s\n",
-	    reason->dsn[0] == '4' || reason->dsn[0] == '5' ? reason->dsn
-							   : "5.0.0");
+	say_action(n, reason->dsn);
 	if (host > 0 && reason->relay[host] == '[')
 		say(n, "Remote-MTA: dns; %.*s\n", (int)host, reason->relay);
 	say_diagnostic(n, reason->text);
 	if (reason->when != 0)
 		say(n, "Last-Attempt-Date: %s\n",
 		    rfc5322_date(date, sizeof(date), reason->when));
+	if (n->delay)
+		say(n, "Will-Retry-Until: %s\n", retry_until(n, date));
 }
 
 static void
@@ -362,7 +408,7 @@ say_report(struct notice *n)
 	say(n, "Reporting-MTA: dns; %s\nArrival-Date: %s\n", n->conf->hostname,
 	    rfc5322_date(date, sizeof(date), e->arrival));
 	for (size_t i = 0; i < e->nrecipients; i++)
-		if (covered(&e->recipients[i]))
+		if (covered(n, i))
 			say_status(n, i);
 }
 
@@ -404,8 +450,12 @@ fill_envelope(struct notice *n, const struct spool *s)
 	n->env.arrival = time(NULL);
 	n->env.recipients = n->readers.list;
 	n->env.nrecipients = n->readers.count;
-	(void)snprintf(n->env.id, sizeof(n->env.id), "%.26sx%u", n->f->env.id,
-	    (unsigned)lowest_covered(&n->f->env));
+	if (n->delay)
+		(void)snprintf(
+		    n->env.id, sizeof(n->env.id), "%.26sw", n->f->env.id);
+	else
+		(void)snprintf(n->env.id, sizeof(n->env.id), "%.26sx%u",
+		    n->f->env.id, (unsigned)lowest_covered(n));
 }
 
 /* Commit the notice; that it was committed before is as good. */
@@ -417,8 +467,9 @@ commit(struct notice *n, const struct spool *s)
 	fill_envelope(n, s);
 	if (spool_create(s, &n->env, &n->draft) == -1)
 		return errno == EEXIST ? 0 : -1;
-	n->full = e->ret == RET_FULL ||
-		  (e->ret == RET_DEFAULT && n->conf->fullbounce);
+	/* RET speaks of failures only (RFC 3461, 4.3). */
+	n->full = !n->delay && (e->ret == RET_FULL || (e->ret == RET_DEFAULT &&
+							  n->conf->fullbounce));
 	n->reasons = xcalloc(e->nrecipients, sizeof(*n->reasons));
 	spool_journal_last(n->f, n->reasons, e->nrecipients);
 	say_header(n);
@@ -482,6 +533,13 @@ tell(const struct spool *s, struct notice *n, char *notice_id, bool *parked)
 	return 0;
 }
 
+static void
+notice_free(struct notice *n)
+{
+	recipients_free(&n->readers);
+	free(n->reasons);
+}
+
 int
 bounce_settle(const struct spool *s, const struct conf *c, struct spool_file *f,
     char *notice_id, bool *parked)
@@ -493,13 +551,57 @@ bounce_settle(const struct spool *s, const struct conf *c, struct spool_file *f,
 	*parked = false;
 	if (envelope_count(&f->env, STATUS_FAILED) == 0)
 		return 0;
-	if (lowest_covered(&f->env) == f->env.nrecipients)
+	if (lowest_covered(&n) == f->env.nrecipients)
 		return mark_told(f);
 	status = tell(s, &n, notice_id, parked);
 	/* To our caller ENOENT would say that the message is gone. */
 	if (status == -1 && errno == ENOENT)
 		errno = EIO;
-	recipients_free(&n.readers);
-	free(n.reasons);
+	notice_free(&n);
+	return status;
+}
+
+/* ---- What waits ---- */
+
+/* A clock that was set back makes nothing old. */
+static bool
+warning_due(const struct notice *n)
+{
+	const struct envelope *e = &n->f->env;
+
+	return n->conf->warn > 0 && !e->warned && !addr_is_null(&e->sender) &&
+	       time(NULL) - e->arrival > n->conf->warn &&
+	       lowest_covered(n) < e->nrecipients;
+}
+
+static int
+warn(const struct spool *s, struct notice *n, char *notice_id)
+{
+	/* The postmaster has mailq, and hears of it if it fails. */
+	if (expand_reader(n, &n->f->env.sender) == -1)
+		return -1;
+	if (n->readers.count > 0) {
+		if (commit(n, s) == -1)
+			return -1;
+		(void)compat_strlcpy(notice_id, n->env.id, QUEUE_ID_MAX + 1);
+		log_event(LOG_BOUNCE, LOG_INFO,
+		    "%s: sender delay notification: %s", n->f->env.id,
+		    notice_id);
+	}
+	n->f->env.warned = true;
+	return 0;
+}
+
+int
+bounce_warn(const struct spool *s, const struct conf *c, struct spool_file *f,
+    char *notice_id)
+{
+	struct notice n = {.conf = c, .f = f, .delay = true};
+	int status = 0;
+
+	notice_id[0] = '\0';
+	if (warning_due(&n))
+		status = warn(s, &n, notice_id);
+	notice_free(&n);
 	return status;
 }

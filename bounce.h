@@ -26,4 +26,14 @@
 int bounce_settle(const struct spool *s, const struct conf *c,
     struct spool_file *f, char *notice_id, bool *parked);
 
+/*
+ * Tell the sender, once, that the recipients that are open still wait: where
+ * the message is older than WARN, one of them wants that (NOTIFY), and there
+ * is a sender.  Commits one notice under the id "<id>w" (EEXIST: it was
+ * committed before) and sets f->env.warned, which the caller writes and syncs.
+ * notice_id as above.  Returns 0, or -1 with errno: at the next pass again.
+ */
+int bounce_warn(const struct spool *s, const struct conf *c,
+    struct spool_file *f, char *notice_id);
+
 #endif

@@ -75,6 +75,18 @@ open_failed(struct runner *r, struct entry *e)
 	entries_set_state(r, e, ENTRY_OVER);
 }
 
+/* A notice was made: this run delivers it, or says that there is one. */
+static void
+take_up(struct runner *r, const char *notice)
+{
+	if (notice[0] == '\0')
+		return;
+	if (r->only == NULL)
+		entries_add(r, notice);
+	else
+		r->notices = true;
+}
+
 /* Settle what an earlier run owes, before anything new is tried. */
 static int
 settle_notice(struct runner *r, struct message *m)
@@ -93,10 +105,7 @@ settle_notice(struct runner *r, struct message *m)
 		return -1;
 	}
 	r->dirty = true;
-	if (notice[0] != '\0' && r->only == NULL)
-		entries_add(r, notice);
-	else if (notice[0] != '\0')
-		r->notices = true;
+	take_up(r, notice);
 	if (parked) {
 		errno = ENOENT;
 		return -1;
@@ -117,7 +126,7 @@ find_hops(struct runner *r, struct message *m)
 		const struct recipient *to = &env->recipients[i];
 
 		m->pass[i] = PASS_OVER;
-		if (to->status != STATUS_TODO && to->status != STATUS_UNCERTAIN)
+		if (!recipient_open(to))
 			continue;
 		route_key(r->in->conf, &to->addr, key);
 		m->hops[i] =
@@ -323,13 +332,33 @@ settle_recipient(
 }
 
 /*
+ * How often a message is tried at least before it is given up: as often as
+ * RETRY has it in LIFETIME, each of its steps once at most.  So a clock that
+ * jumped ahead, or a machine that was off for a week, fails nothing at its
+ * first attempt afterwards.
+ */
+static uint32_t
+attempts_due(const struct conf *c)
+{
+	int64_t sum = 0;
+	uint32_t n;
+
+	for (n = 0; n < c->nretry && sum <= c->lifetime; n++)
+		sum += c->retry[n];
+	return n;
+}
+
+/*
  * A recipient's time is over when the message is older than LIFETIME and
  * this attempt failed.  A clock that went backwards counts as not expired.
  */
 static bool
 expired(const struct runner *r, const struct message *m)
 {
-	return time(NULL) - m->file.env.arrival > r->in->conf->lifetime;
+	const struct envelope *e = &m->file.env;
+
+	return time(NULL) - e->arrival > r->in->conf->lifetime &&
+	       e->attempts >= attempts_due(r->in->conf);
 }
 
 void
@@ -370,6 +399,19 @@ retry_delay(const struct conf *c, uint32_t attempts)
 	return delay - delay / 10 + (int64_t)(random % 1000) * delay / 5000;
 }
 
+/* The notice first, then (with the state) that it was sent. */
+static void
+warn_sender(struct runner *r, struct message *m)
+{
+	char notice[QUEUE_ID_MAX + 1];
+
+	if (bounce_warn(&r->in->spool, r->in->conf, &m->file, notice) != 0)
+		log_event(LOG_BOUNCE, LOG_ERR,
+		    "%s: cannot queue the notice to its sender: %s",
+		    m->entry->id, strerror(errno));
+	take_up(r, notice);
+}
+
 static void
 postpone(struct runner *r, struct message *m)
 {
@@ -391,6 +433,7 @@ postpone(struct runner *r, struct message *m)
 	env->next_try = time(NULL) + delay;
 	m->entry->next_try = env->next_try;
 	m->entry->alone = env->crashes >= AGENT_CRASHES_MAX;
+	warn_sender(r, m);
 	if (spool_file_write_state(&m->file) != 0 ||
 	    spool_file_sync(&m->file) != 0)
 		log_event(LOG_QUEUE, LOG_ERR, "%s: cannot write: %s",

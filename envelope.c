@@ -124,10 +124,16 @@ header_valid(const struct envelope *e)
 bool
 envelope_id_valid(const char *name)
 {
+	int n = 0;
+
 	if (strspn(name, QUEUE_ID_DIGITS) < QUEUE_ID_LEN)
 		return false;
 	name += QUEUE_ID_LEN;
-	for (int n = 0; n < 2 && *name == 'x'; n++) {
+	if (*name == 'w') { /* of a message, never of a notice */
+		name++;
+		n++;
+	}
+	for (; n < 2 && *name == 'x'; n++) {
 		size_t len = strspn(++name, "0123456789");
 
 		if (len == 0 || len > 5 || (len > 1 && *name == '0'))
@@ -465,7 +471,13 @@ envelope_message_end(const struct envelope *e)
 }
 
 bool
-recipient_wants_notice(const struct recipient *r)
+recipient_wants_notice(const struct recipient *r, unsigned kind)
 {
-	return r->notify == 0 || (r->notify & NOTIFY_FAILURE) != 0;
+	return r->notify == 0 || (r->notify & kind) != 0;
+}
+
+bool
+recipient_open(const struct recipient *r)
+{
+	return r->status == STATUS_TODO || r->status == STATUS_UNCERTAIN;
 }

@@ -124,8 +124,9 @@ void envelope_message_text(
 
 /*
  * True if name has the form of a queue id: QUEUE_ID_LEN base-32 digits; a
- * notice's has "x" and a recipient's number after it, a notice's about a
- * notice both twice.
+ * failure notice's has "x" and a recipient's number after it, a delay
+ * notice's "w"; a failure notice about one of these has "x" and a number
+ * more.
  */
 #define QUEUE_ID_DIGITS "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 bool envelope_id_valid(const char *name);
@@ -142,7 +143,11 @@ bool envelope_open(const struct envelope *e); /* any todo or uncertain */
 /* Where the message ends in the file, and the journal begins. */
 uint64_t envelope_message_end(const struct envelope *e);
 
-/* True if the sender wants to be told when it fails (RFC 3461, 4.1). */
-bool recipient_wants_notice(const struct recipient *r);
+/*
+ * True if the sender wants to be told of this: NOTIFY_FAILURE or NOTIFY_DELAY,
+ * which are what is wanted where nothing was said (RFC 3461, 4.1).
+ */
+bool recipient_wants_notice(const struct recipient *r, unsigned kind);
+bool recipient_open(const struct recipient *r); /* todo or uncertain */
 
 #endif

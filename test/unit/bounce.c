@@ -791,6 +791,171 @@ postmaster_did_not_get_it(void **state)
 	}
 }
 
+/* ---- What waits ---- */
+
+static int
+warn(void)
+{
+	return bounce_warn(&spool, conf, &file, notice);
+}
+
+static const struct message waiting = {.sender = "a@sender.example",
+    .envid = "my+20id",
+    .ret = RET_FULL,
+    .text = TEXT,
+    .nto = 4,
+    .to = {{.addr = "fine@example.net", .status = STATUS_SENT},
+	{.addr = "busy@example.net",
+	    .status = STATUS_TODO,
+	    .reason = SAID "451 4.7.1 not now (in reply to RCPT TO)"},
+	{.addr = "full@example.net",
+	    .status = STATUS_UNCERTAIN,
+	    .notify = NOTIFY_DELAY},
+	{.addr = "quiet@example.net",
+	    .status = STATUS_TODO,
+	    .notify = NOTIFY_FAILURE}}};
+
+static void
+warning_is_complete(void **state)
+{
+	char to[ADDR_MAX + 1], *text, expected[120], *log;
+	size_t len;
+	const char *const parts[] = {"To: <a@sender.example>\n",
+	    "Subject: Mail Is Delayed, Delivery Goes On\n",
+	    "Auto-Submitted: auto-replied\n", "report-type=delivery-status;",
+	    "Your message waits for delivery",
+	    "until Sun, 19 Nov 2023 22:13:20 +0000.\n",
+	    "\n<busy@example.net>\n    " SAID "451 4.7.1 not now",
+	    "\n<full@example.net>\n    The reason was not recorded.\n",
+	    "Content-Type: message/delivery-status\n\n",
+	    "Original-Envelope-Id: my id\n",
+	    "Final-Recipient: rfc822; busy@example.net\n"
+	    "Action: delayed\nStatus: 4.0.0\n"
+	    "Remote-MTA: dns; mx.example.net\n"
+	    "Diagnostic-Code: smtp; 451 4.7.1 not now\n"
+	    "Last-Attempt-Date: ",
+	    "\nWill-Retry-Until: Sun, 19 Nov 2023 22:13:20 +0000\n",
+	    "Final-Recipient: rfc822; full@example.net\n"
+	    "Action: delayed\nStatus: 4.0.0\n",
+	    "Will-Retry-Until: ", "\nContent-Type: text/rfc822-headers\n",
+	    NULL};
+
+	(void)state;
+	setenv("TZ", "UTC", 1);
+	queue(&waiting);
+	assert_int_equal(warn(), 0);
+	(void)snprintf(expected, sizeof(expected), "%sw", file.env.id);
+	assert_string_equal(notice, expected);
+	assert_true(file.env.warned);
+	assert_int_equal(queued(), 2);
+	text = read_notice(to);
+	assert_string_equal(to, "a@sender.example");
+	assert_order(text, parts);
+	assert_null(strstr(text, "fine@"));
+	assert_null(strstr(text, "quiet@"));
+	assert_null(strstr(text, "the body"));
+	free(text);
+	assert_int_equal(status_on_disk(1), STATUS_TODO);
+	assert_int_equal(read_file(log_path, 10000, &log, &len, NULL), 0);
+	(void)snprintf(expected, sizeof(expected),
+	    ": %s: sender delay notification: %s\n", file.env.id, notice);
+	assert_non_null(strstr(log, expected));
+	free(log);
+	/* Never twice; but a failure later has a notice of its own. */
+	assert_int_equal(warn(), 0);
+	assert_string_equal(notice, "");
+	assert_int_equal(queued(), 2);
+	assert_int_equal(spool_file_mark(&file, 1, STATUS_FAILED), 0);
+	settle();
+	(void)snprintf(expected, sizeof(expected), "%sx1", file.env.id);
+	assert_string_equal(notice, expected);
+	assert_int_equal(queued(), 3);
+}
+
+/* A crash before the mark was written: the same one. */
+static void
+warning_committed_before(void **state)
+{
+	(void)state;
+	queue(&waiting);
+	assert_int_equal(warn(), 0);
+	file.env.warned = false;
+	assert_int_equal(warn(), 0);
+	assert_true(file.env.warned);
+	assert_int_equal(queued(), 2);
+}
+
+static void
+warning_fails(void **state)
+{
+	(void)state;
+	queue(&waiting);
+	fsync_fails = true;
+	assert_int_equal(warn(), -1);
+	assert_int_equal(errno, EIO);
+	assert_string_equal(notice, "");
+	assert_false(file.env.warned);
+	assert_int_equal(queued(), 1);
+	fsync_fails = false;
+	assert_int_equal(warn(), 0);
+	assert_true(file.env.warned);
+	assert_int_equal(queued(), 2);
+}
+
+/* The message is of 2023. */
+static void
+no_warning(void **state)
+{
+	static const struct {
+		const char *conf, *sender;
+		unsigned notify;
+		enum recipient_status status;
+	} cases[] = {{"WARN 0\n", "a@b.example", 0, STATUS_TODO},
+	    {"WARN 3650d\n", "a@b.example", 0, STATUS_TODO},
+	    {"", "", 0, STATUS_TODO}, {"POSTMASTER me\n", "", 0, STATUS_TODO},
+	    {"", "a@b.example", NOTIFY_NEVER, STATUS_TODO},
+	    {"", "a@b.example", NOTIFY_FAILURE, STATUS_TODO},
+	    {"", "a@b.example", NOTIFY_SUCCESS, STATUS_TODO},
+	    {"", "a@b.example", 0, STATUS_SENT},
+	    {"", "a@b.example", 0, STATUS_FAILED}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct message m = waiting;
+
+		m.nto = 1;
+		m.sender = cases[i].sender;
+		m.to[0].notify = cases[i].notify;
+		m.to[0].status = cases[i].status;
+		configure(cases[i].conf);
+		queue(&m);
+		assert_int_equal(warn(), 0);
+		assert_string_equal(notice, "");
+		assert_false(file.env.warned);
+		assert_int_equal(queued(), (int)i + 1);
+		spool_file_close(&file);
+	}
+}
+
+/* The warning itself could not be delivered: its failure is the last word. */
+static void
+warning_is_lost(void **state)
+{
+	struct message m = null_sender;
+
+	(void)state;
+	configure("POSTMASTER me\n");
+	m.id = "00000000123456789ABCw";
+	queue(&m);
+	settle();
+	assert_string_equal(notice, "00000000123456789ABCwx0");
+	spool_file_close(&file);
+	m.id = "00000000123456789ABDwx0";
+	queue(&m);
+	settle();
+	assert_true(parked);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -803,7 +968,9 @@ main(void)
 	    T(commit_fails), T(told_nothing_on_wish), T(some_want_no_notice),
 	    T(aliases_of_the_sender), T(aliases_unreadable), T(nobody_to_tell),
 	    T(not_parked_while_open), T(postmaster_is_told),
-	    T(postmaster_did_not_get_it)};
+	    T(postmaster_did_not_get_it), T(warning_is_complete),
+	    T(warning_committed_before), T(warning_fails), T(no_warning),
+	    T(warning_is_lost)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

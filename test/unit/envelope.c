@@ -504,6 +504,8 @@ static const struct {
     {ID "x0", true},
     {ID "x9999", true},
     {ID "x1x20", true},
+    {ID "w", true},
+    {ID "wx0", true},
     {"VVVVVVVVVVVVVVVVVVVV", true},
     {"", false},
     {"0", false},
@@ -515,6 +517,11 @@ static const struct {
     {ID "x1x", false},
     {ID "x1x2x3", false},
     {ID "x123456", false},
+    {ID "ww", false},
+    {ID "w0", false},
+    {ID "x1w", false},
+    {ID "wx1x2", false},
+    {ID "W", false},
     {ID "X1", false},
     {ID ".", false},
     {"tmp." ID, false},
@@ -553,10 +560,12 @@ who_is_open_and_told(void **state)
 {
 	static const struct {
 		unsigned notify;
-		bool told;
-	} wishes[] = {{0, true}, {NOTIFY_FAILURE, true},
-	    {NOTIFY_FAILURE | NOTIFY_SUCCESS, true}, {NOTIFY_NEVER, false},
-	    {NOTIFY_SUCCESS, false}, {NOTIFY_DELAY, false}};
+		bool told, warned;
+	} wishes[] = {{0, true, true}, {NOTIFY_FAILURE, true, false},
+	    {NOTIFY_FAILURE | NOTIFY_SUCCESS, true, false},
+	    {NOTIFY_FAILURE | NOTIFY_DELAY, true, true},
+	    {NOTIFY_NEVER, false, false}, {NOTIFY_SUCCESS, false, false},
+	    {NOTIFY_DELAY, false, true}};
 	struct envelope e = sample();
 
 	(void)state;
@@ -570,7 +579,10 @@ who_is_open_and_told(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(wishes); i++) {
 		struct recipient r = {.notify = wishes[i].notify};
 
-		assert_int_equal(recipient_wants_notice(&r), wishes[i].told);
+		assert_int_equal(
+		    recipient_wants_notice(&r, NOTIFY_FAILURE), wishes[i].told);
+		assert_int_equal(
+		    recipient_wants_notice(&r, NOTIFY_DELAY), wishes[i].warned);
 	}
 }
 
