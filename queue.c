@@ -79,12 +79,11 @@ sane_next_try(const struct runner *r, int64_t next, int64_t now)
 
 /* True if the entry is to be tried now; else its state is set. */
 static bool
-judge(struct runner *r, struct entry *e, const struct envelope *state,
-    uid_t owner)
+judge(struct runner *r, struct entry *e, const struct envelope *state)
 {
 	int64_t now = time(NULL);
 
-	if ((!r->in->spool.all && owner != r->in->spool.uid) || state->hold) {
+	if (state->hold) {
 		entries_set_state(r, e, ENTRY_OVER);
 		return false;
 	}
@@ -117,7 +116,7 @@ is_due(struct runner *r, struct entry *e)
 
 	if (spool_peek(&r->in->spool, e->id, &state, &owner) != 0)
 		return judge_unread(r, e);
-	return judge(r, e, &state, owner);
+	return judge(r, e, &state);
 }
 
 /* Stand in the queue of each next hop of the open recipients, once. */
@@ -131,7 +130,7 @@ enqueue(struct runner *r, struct entry *e, const struct envelope *env)
 		const struct recipient *to = &env->recipients[i];
 		struct next_hop *h;
 
-		if (to->status != STATUS_TODO && to->status != STATUS_UNCERTAIN)
+		if (!recipient_open(to))
 			continue;
 		route_key(r->in->conf, &to->addr, key);
 		h = hops_get(r, key, e->alone ? e : NULL);
@@ -176,8 +175,6 @@ classify_open(struct runner *r, struct entry *e, const struct spool_file *f)
 		entries_set_state(r, e, ENTRY_OVER);
 		return;
 	}
-	if (!judge(r, e, &f->env, f->owner))
-		return;
 	entries_set_state(r, e, ENTRY_QUEUED);
 	/* Opening it fails what is open. */
 	if (f->env.next_try == NEXT_TRY_EXPIRE)
@@ -191,13 +188,25 @@ classify_open(struct runner *r, struct entry *e, const struct spool_file *f)
 	entries_set_state(r, e, ENTRY_OVER);
 }
 
-/* Opened once for both questions: is it due, and where does it go. */
+/*
+ * Opened once for both questions: is it due, and where does it go.  Of what
+ * is not due, which may be all of a long queue, only the state is read.
+ */
 static void
 classify(struct runner *r, struct entry *e)
 {
+	const struct spool *s = &r->in->spool;
+	struct envelope state;
 	struct spool_file f;
 
-	if (spool_file_open(&r->in->spool, e->id, false, &f) == 0) {
+	if (spool_file_look(s, e->id, &state, &f) == 0) {
+		if (!judge(r, e, &state)) {
+			spool_file_close(&f);
+			return;
+		}
+		(void)spool_file_load(s, e->id, &f);
+	}
+	if (f.fd != -1) {
 		classify_open(r, e, &f);
 		spool_file_close(&f);
 	} else if (judge_unread(r, e)) {

@@ -315,22 +315,27 @@ quarantine(const struct spool *s, const char *id, const char *what)
 
 /* Returns 0, or -1 with errno; EBADMSG: no file that we would have made. */
 static int
-open_regular(
+open_name(
     const struct spool *s, const char *id, int flags, struct spool_file *f)
 {
-	struct stat st;
-
 	*f = (struct spool_file){.fd = -1};
 	errno = ENOENT;
 	if (envelope_id_valid(id))
 		f->fd = openat(s->dirfd, id, flags | OPEN_FLAGS);
-	if (f->fd == -1) {
-		/* A link, a directory, a socket. */
-		if (errno == ELOOP || errno == EMLINK || errno == EISDIR ||
-		    errno == ENXIO)
-			errno = EBADMSG;
-		return -1;
-	}
+	if (f->fd != -1)
+		return 0;
+	/* A link, a directory, a socket. */
+	if (errno == ELOOP || errno == EMLINK || errno == EISDIR ||
+	    errno == ENXIO)
+		errno = EBADMSG;
+	return -1;
+}
+
+static int
+check_regular(const struct spool *s, struct spool_file *f)
+{
+	struct stat st;
+
 	if (fstat(f->fd, &st) == -1)
 		return -1;
 	f->owner = st.st_uid;
@@ -434,8 +439,9 @@ int
 spool_file_open(
     const struct spool *s, const char *id, bool lock, struct spool_file *f)
 {
-	if (open_regular(s, id, lock ? O_RDWR : O_RDONLY, f) == 0 &&
-	    (!lock || lock_file(s, id, f) == 0) && load_file(s, id, f) == 0)
+	if (open_name(s, id, lock ? O_RDWR : O_RDONLY, f) == 0 &&
+	    check_regular(s, f) == 0 && (!lock || lock_file(s, id, f) == 0) &&
+	    load_file(s, id, f) == 0)
 		return 0;
 	if (lock && errno == EBADMSG)
 		quarantine(s, id, "does not decode");
@@ -456,18 +462,41 @@ spool_file_close(struct spool_file *f)
 }
 
 int
+spool_file_look(const struct spool *s, const char *id, struct envelope *state,
+    struct spool_file *f)
+{
+	char text[ENVELOPE_STATE_END];
+	ssize_t n;
+
+	if (open_name(s, id, O_RDONLY, f) == -1)
+		return -1;
+	n = pread_full(f->fd, text, sizeof(text), 0);
+	if (n == -1 && (errno == ESPIPE || errno == EISDIR))
+		errno = EBADMSG;
+	if (n != -1 && envelope_decode_state(state, text, (size_t)n) == 0)
+		return 0;
+	spool_file_close(f);
+	return -1;
+}
+
+int
+spool_file_load(const struct spool *s, const char *id, struct spool_file *f)
+{
+	if (check_regular(s, f) == 0 && load_file(s, id, f) == 0)
+		return 0;
+	spool_file_close(f);
+	return -1;
+}
+
+int
 spool_peek(
     const struct spool *s, const char *id, struct envelope *state, uid_t *owner)
 {
-	char text[ENVELOPE_STATE_END];
 	struct spool_file f;
-	ssize_t n = -1;
-	int status = -1;
+	int status = spool_file_look(s, id, state, &f);
 
-	if (open_regular(s, id, O_RDONLY, &f) == 0)
-		n = pread_full(f.fd, text, sizeof(text), 0);
-	if (n != -1)
-		status = envelope_decode_state(state, text, (size_t)n);
+	if (status == 0)
+		status = check_regular(s, &f);
 	*owner = f.owner;
 	spool_file_close(&f);
 	return status;

@@ -139,9 +139,18 @@ int spool_file_open(
 void spool_file_close(struct spool_file *f); /* unlocks; {fd -1}; errno kept */
 
 /*
- * Read only the state of the first 512 bytes, into *state, the rest of which
- * is left alone.  errno as spool_file_open().
+ * The same without lock in two steps, since most of what is queued only
+ * waits: the first reads only the state of the first 512 bytes, into *state,
+ * the rest of which is left alone, and has not asked whose file it is; the
+ * second goes on with what the first opened.  Both leave f as
+ * spool_file_open() does.
  */
+int spool_file_look(const struct spool *s, const char *id,
+    struct envelope *state, struct spool_file *f);
+int spool_file_load(
+    const struct spool *s, const char *id, struct spool_file *f);
+
+/* Read only the state, as spool_file_look(), of a file that is ours. */
 int spool_peek(const struct spool *s, const char *id, struct envelope *state,
     uid_t *owner);
 
