@@ -22,7 +22,8 @@
 
 #include "util.h"
 
-#define BUFFER_SIZE (64 * 1024)
+#define BUFFER_SIZE   (64 * 1024)
+#define FRESH_IDS_MAX 10
 
 /* Returns 0, or -1 with errno; EEXIST: there is such a file. */
 static int
@@ -60,6 +61,22 @@ create_chosen(const struct spool *s, struct spool_draft *d)
 		status = create_file(s, d);
 	if (status == -1 && errno == EEXIST)
 		errno = EWOULDBLOCK;
+	return status;
+}
+
+/* 65 random bits do not come twice; where they do, others are asked for. */
+static int
+create_fresh(const struct spool *s, struct spool_draft *d)
+{
+	int status = -1;
+
+	errno = EEXIST;
+	for (int n = 0; status == -1 && errno == EEXIST && n < FRESH_IDS_MAX;
+	     n++) {
+		if (spool_new_id(s->uid, d->env->id) == -1)
+			return -1;
+		status = create_file(s, d);
+	}
 	return status;
 }
 
@@ -115,10 +132,7 @@ spool_create(const struct spool *s, struct envelope *env, struct spool_draft *d)
 
 	*d = (struct spool_draft){
 	    .env = env, .fd = -1, .checksum = CHECKSUM_INIT};
-	if (chosen)
-		status = create_chosen(s, d);
-	else if ((status = spool_new_id(s->uid, env->id)) == 0)
-		status = create_file(s, d);
+	status = chosen ? create_chosen(s, d) : create_fresh(s, d);
 	if (status == 0) {
 		d->buffer = xmalloc(BUFFER_SIZE);
 		status = put_envelope(d);

@@ -41,6 +41,18 @@
 
 static int fsyncs_until_failure; /* 0: never */
 static void (*before_flock)(void);
+static int same_random; /* so often */
+
+int
+getentropy(void *p, size_t len)
+{
+	if (same_random > 0) {
+		same_random--;
+		memset(p, 7, len);
+		return 0;
+	}
+	return syscall(SYS_getrandom, p, len, 0) == (long)len ? 0 : -1;
+}
 
 int
 fsync(int fd)
@@ -501,6 +513,53 @@ ids_are_fresh(void **state)
 	assert_memory_equal(id, "3VVVVVU", QUEUE_ID_UID_LEN);
 }
 
+static int
+by_text(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* However fast they are asked for, and whatever clock and pid say. */
+static void
+ids_do_not_repeat(void **state)
+{
+	enum { MANY = 200000 };
+	char(*list)[QUEUE_ID_LEN + 1] = xcalloc(MANY, sizeof(*list));
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++)
+		assert_int_equal(spool_new_id(1000, list[i]), 0);
+	qsort(list, MANY, sizeof(*list), by_text);
+	for (size_t i = 1; i < MANY; i++)
+		assert_string_not_equal(list[i - 1], list[i]);
+	free(list);
+}
+
+/* A draft has this id: another one is taken, up to a point. */
+static void
+id_in_use(void **state)
+{
+	struct envelope first = envelope(1), second = envelope(1);
+	struct spool_draft d, other;
+
+	(void)state;
+	same_random = 3;
+	assert_int_equal(spool_create(&spool, &first, &d), 0);
+	assert_int_equal(spool_create(&spool, &second, &other), 0);
+	assert_int_equal(same_random, 0);
+	assert_string_not_equal(first.id, second.id);
+	assert_int_equal(spool_commit(&spool, &other), 0);
+	second.id[0] = '\0';
+	same_random = 1000;
+	assert_int_equal(spool_create(&spool, &second, &other), -1);
+	assert_int_equal(errno, EEXIST);
+	assert_string_equal(second.id, "");
+	same_random = 0;
+	spool_abandon(&spool, &d);
+	envelope_free(&first);
+	envelope_free(&second);
+}
+
 /* ---- The queue ---- */
 
 static void
@@ -656,6 +715,10 @@ not_ours(void **state)
 	assert_int_equal(errno, EPERM);
 	assert_int_equal(spool_peek(&spool, id, &seen, &owner), -1);
 	assert_int_equal(errno, EPERM);
+	assert_int_equal(spool_file_look(&spool, id, &seen, &f), 0);
+	assert_int_equal(spool_file_load(&spool, id, &f), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(f.fd, -1);
 	spool.all = true;
 	assert_int_equal(spool_file_open(&spool, id, true, &f), 0);
 	assert_int_equal(spool_peek(&spool, id, &seen, &owner), 0);
@@ -877,6 +940,15 @@ marks_stay(void **state)
 	assert_int_equal(owner, geteuid());
 	assert_int_equal(spool_peek(&spool, ID, &seen, &owner), -1);
 	assert_int_equal(errno, ENOENT);
+	memset(&seen, 0, sizeof(seen));
+	assert_int_equal(spool_file_look(&spool, id, &seen, &f), 0);
+	assert_true(seen.hold);
+	assert_int_equal(seen.next_try, 1800000000);
+	assert_int_equal(spool_file_load(&spool, id, &f), 0);
+	assert_false(f.locked);
+	assert_int_equal(f.env.attempts, 3);
+	assert_int_equal(f.env.recipients[2999].status, STATUS_FAILED);
+	spool_file_close(&f);
 	assert_int_equal(spool_peek(&spool, "../x", &seen, &owner), -1);
 	assert_int_equal(errno, ENOENT);
 	assert_int_equal(spool_file_open(&spool, id, true, &f), 0);
@@ -1348,11 +1420,11 @@ main(void)
 	static const struct CMUnitTest tests[] = {T(committed_is_there),
 	    T(draft_is_not_queued), T(sizes), T(flags_are_found), T(chosen_id),
 	    T(commit_replaces_nothing), T(fsync_fails), T(file_size_limit),
-	    T(disk_full), T(ids_are_fresh), T(scan_filters), T(scan_stops),
-	    T(one_holds_the_lock), T(lock_is_checked_again),
-	    T(second_name_of_a_commit), T(not_ours), T(quarantined),
-	    T(quarantined_twice), T(wrong_uid_recorded), T(roots_messages),
-	    T(damaged_message), T(marks_stay), T(mark_fails),
+	    T(disk_full), T(ids_are_fresh), T(ids_do_not_repeat), T(id_in_use),
+	    T(scan_filters), T(scan_stops), T(one_holds_the_lock),
+	    T(lock_is_checked_again), T(second_name_of_a_commit), T(not_ours),
+	    T(quarantined), T(quarantined_twice), T(wrong_uid_recorded),
+	    T(roots_messages), T(damaged_message), T(marks_stay), T(mark_fails),
 	    T(removed_when_settled), T(parked), T(reopened),
 	    T(journal_tells_the_last), T(journal_torn_line),
 	    T(journal_has_an_end), T(journal_of_garbage), T(sweep),
