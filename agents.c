@@ -282,8 +282,10 @@ free_agent(struct runner *r, struct agent *a)
 		hops_put_back(a->hop, a->rest);
 	if (a->sock >= 0)
 		(void)close(a->sock);
-	if (a->slot >= 0)
+	if (a->slot >= 0) {
 		(void)close(a->slot);
+		r->slots_again = 0;
+	}
 	free(a);
 }
 

@@ -19,12 +19,13 @@
 #include "log.h"
 #include "util.h"
 
-#define FIRST_AGENTS   2      /* then one more for each greeting */
-#define FAR_US         2000   /* an answer that more agents can wait beside */
-#define JOBS_FAR       3      /* under way, in hand, on its way */
-#define SETTLE_AT_ONCE 64     /* items of a failed hop, between two polls */
-#define FAILURES_MAX   40     /* of agents in a row, beside others that work */
-#define FAILED_MS      5000   /* before an unreachable hop is tried again */
+#define FIRST_AGENTS   2    /* then one more for each greeting */
+#define FAR_US         2000 /* an answer that more agents can wait beside */
+#define JOBS_FAR       3    /* under way, in hand, on its way */
+#define FAIR_JOBS      20   /* of a hop's only agent, while others have none */
+#define SETTLE_AT_ONCE 64   /* items of a failed hop, between two polls */
+#define FAILURES_MAX   40   /* of agents in a row, beside others that work */
+#define FAILED_MS      5000 /* before an unreachable hop is tried again */
 #define AUTH_FAILED_MS 300000 /* lock-outs are worse than late mail */
 
 bool
@@ -322,12 +323,43 @@ give_jobs(struct runner *r, struct next_hop *h)
 		}
 }
 
+/* There is work, and no agent that does it. */
+static bool
+starves(const struct runner *r, const struct next_hop *h)
+{
+	return !h->failed && h->agents == 0 && h->first != NULL &&
+	       hops_have_work(r, h);
+}
+
+/*
+ * All agents that we may have are at other hops, which may have work for
+ * days.  One of them ends with the jobs that it has: of the hop that has most
+ * agents, or that had its share.
+ */
 static void
-work_hop(struct runner *r, struct next_hop *h)
+make_room(struct runner *r)
+{
+	struct agent *most = NULL;
+
+	for (struct agent *a = r->agents; a != NULL; a = a->next) {
+		if (a->closing)
+			return; /* one is about to */
+		if (!a->ready || (a->slot < 0 && r->nagents > 1) ||
+		    (a->hop->agents == 1 && a->jobs < FAIR_JOBS))
+			continue;
+		if (most == NULL || a->hop->agents > most->hop->agents)
+			most = a;
+	}
+	if (most != NULL)
+		most->closing = true;
+}
+
+static void
+work_hop(struct runner *r, struct next_hop *h, bool may_start)
 {
 	if (!h->failed)
 		give_jobs(r, h);
-	while (!h->failed && h->agents < agents_wanted(r, h) &&
+	while (may_start && !h->failed && h->agents < agents_wanted(r, h) &&
 	       hops_have_work(r, h))
 		if (agents_start(r, h) != 0)
 			break;
@@ -341,9 +373,18 @@ work_hop(struct runner *r, struct next_hop *h)
 void
 hops_work(struct runner *r)
 {
+	bool starved = false;
+
+	for (struct next_hop *h = r->hops; h != NULL && !r->stop; h = h->next)
+		if (starves(r, h)) {
+			work_hop(r, h, true);
+			starved = starved || starves(r, h);
+		}
+	if (starved)
+		make_room(r);
 	for (struct next_hop *h = r->hops; h != NULL && !r->stop; h = h->next)
 		if (h->first != NULL || h->agents > 0)
-			work_hop(r, h);
+			work_hop(r, h, !starved);
 }
 
 static void
