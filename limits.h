@@ -40,6 +40,10 @@
 #define JOURNAL_MAX      (64 * 1024)        /* bytes after the message */
 #define TMP_AGE_MAX      (24 * 60 * 60)     /* seconds until tmp.* is swept */
 
+/* The spool of DragonFly's dma. */
+#define SPOOL_OLD_NAME_MAX 64   /* two 64-bit numbers and more */
+#define SPOOL_OLD_TEXT_MAX 4096 /* bytes: three lines with two addresses */
+
 /* The runner. */
 #define AGENTS_DEFAULT          20
 #define AGENTS_MAX              1000

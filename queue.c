@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "import.h"
 #include "instance.h"
 #include "log.h"
 #include "process.h"
@@ -511,6 +512,7 @@ wake_or_become(struct instance *in, const char *id, bool due_only)
 	int64_t until = now_ms() + WAKE_TRY_MS_MAX;
 	struct timespec nap = {.tv_nsec = 1000000};
 
+	import_old_spool(in);
 	while (spool_wake_write(&in->spool, id) != 0) {
 		int lock = spool_lock_run(&in->spool);
 
@@ -571,6 +573,8 @@ queue_flush(struct instance *in, const struct selection *only, bool verbose)
 		return EX_UNAVAILABLE;
 	}
 	spool_sweep(&in->spool);
+	if (only == NULL)
+		import_old_spool(in);
 	runner_init(&r, in);
 	r.flush = true;
 	r.verbose = verbose;

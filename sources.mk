@@ -36,7 +36,8 @@ DMA_OBJS=	options.o submit.o intake.o queue.o entries.o hops.o agents.o work.o \
 		deliver.o ctl.o ctl_pick.o ctl_list.o ctl_show.o help.o \
 		options_ctl.o progress.o select.o \
 		mail.o mail_repair.o expand.o route.o \
-		bounce.o job.o spool.o spool_draft.o spool_journal.o \
+		bounce.o import.o job.o spool.o spool_draft.o spool_journal.o \
+		spool_old.o \
 		spool_wake.o envelope.o addr.o addr_parse.o header.o conf.o conf_relay.o \
 		conf_value.o \
 		aliases_parse.o aliases_scan.o $(FLOOR0)

@@ -218,6 +218,40 @@ void spool_journal_each(const struct spool_file *f,
 void spool_journal_last(
     const struct spool_file *f, struct journal_entry *entries, size_t n);
 
+/* ---- What DragonFly's dma left: Q<id> a recipient, M<id> its message ---- */
+
+struct spool_old {
+	char name[SPOOL_OLD_NAME_MAX + 1]; /* of the Q file */
+	int fd, message;                   /* Q, with its lock; M; or -1 */
+	uid_t owner;
+	int64_t arrival; /* seconds since the epoch */
+	dev_t dev;       /* of M: recipients of one message share it */
+	ino_t ino;
+	char text[SPOOL_OLD_TEXT_MAX + 1]; /* what Q holds */
+};
+
+bool spool_old_name(const char *name); /* that of a Q file */
+
+/*
+ * Open both and take the old program's lock, never waiting.  Returns 0, or -1
+ * with errno, and *o as after spool_old_close():
+ *	ENOENT	    gone, or noted before
+ *	EWOULDBLOCK the old program works on it
+ *	EBADMSG	    no pair that it would have made; *why is a constant text
+ */
+int spool_old_open(const struct spool *s, const char *name, struct spool_old *o,
+    const char **why);
+void spool_old_close(struct spool_old *o);
+
+/* Remove both files, once the message is durable elsewhere; not synced. */
+int spool_old_remove(const struct spool *s, const struct spool_old *o);
+
+/*
+ * Note, in bad.<name>, what is odd about a pair: it is left alone from now on,
+ * until the note is removed.  True if it was not noted before.
+ */
+bool spool_old_note(const struct spool *s, const char *name, const char *why);
+
 /* ---- run.<uid>, wake.<uid>, slot.<n> ---- */
 
 /*

@@ -26,6 +26,7 @@ PACKAGES = {
     "postfix": ("postfix", "dovecot-core", "dovecot-lmtpd"),
     "opensmtpd": ("opensmtpd",),
     "exim": ("exim4-base", "exim4-daemon-light"),
+    "dma": ("dma",),  # the old one, whose spool is taken over
 }
 DOMAIN = "real.example"
 LOGIN = ("relay", "correct horse")
