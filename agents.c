@@ -559,6 +559,10 @@ agents_busy(const struct runner *r)
 void
 agents_close_all(struct runner *r)
 {
-	while (r->agents != NULL)
+	while (r->agents != NULL) {
+		/* What never started would not hear that we have gone. */
+		if (!r->agents->ready)
+			(void)kill(r->agents->pid, SIGKILL);
 		free_agent(r, r->agents);
+	}
 }
