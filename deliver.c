@@ -412,6 +412,19 @@ warn_sender(struct runner *r, struct message *m)
 	take_up(r, notice);
 }
 
+/* An attempt is made when WARN is over, so that its sender hears on time. */
+static int64_t
+before_warning(const struct runner *r, const struct message *m, int64_t next)
+{
+	const struct envelope *env = &m->file.env;
+	int64_t warning = env->arrival + r->in->conf->warn + 1;
+
+	if (r->in->conf->warn == 0 || env->warned || m->uncertain ||
+	    warning <= time(NULL) || warning >= next)
+		return next;
+	return warning;
+}
+
 static void
 postpone(struct runner *r, struct message *m)
 {
@@ -430,7 +443,7 @@ postpone(struct runner *r, struct message *m)
 	delay = retry_delay(r->in->conf, env->attempts);
 	if (m->uncertain && delay < UNCERTAIN_SECONDS)
 		delay = UNCERTAIN_SECONDS;
-	env->next_try = time(NULL) + delay;
+	env->next_try = before_warning(r, m, time(NULL) + delay);
 	m->entry->next_try = env->next_try;
 	m->entry->alone = env->crashes >= AGENT_CRASHES_MAX;
 	warn_sender(r, m);

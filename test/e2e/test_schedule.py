@@ -164,6 +164,19 @@ def test_no_warning_of_a_notice_nor_before_its_time(private, agent):
     assert all(state(private, n)["warned"] == 0 for n in private.queue())
 
 
+def test_an_attempt_is_made_when_the_warning_is_due(private, agent):
+    """Not hours later, when RETRY would have it."""
+    agent.configure(WARN="4h", RETRY="3h")
+    agent.does(DEFERRING)
+    private.submit("-odq", "a@x.example")
+    (name,) = private.queue()
+    backdate(private, name, 2 * 3600)
+    arrival = int(re.search(rb"\narrival (\d+)\n",
+                            (private.spool / name).read_bytes())[1])
+    flush(private)
+    assert state(private)["next"] == arrival + 4 * 3600 + 1
+
+
 @pytest.mark.parametrize("call", ["renameat2", "pwrite64", "fdatasync"])
 def test_killed_while_it_warns(private, agent, strace, call):
     """A notice comes, and its twin only where it was delivered already."""
