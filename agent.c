@@ -82,16 +82,13 @@ on_greeted(void *arg)
 }
 
 static void
-on_trace(void *arg, char side, const char *text)
+on_trace(void *arg, const char *line)
 {
 	struct agent *a = arg;
-	char line[SMTP_LINE_MAX + 8];
 
 	/* Nobody is left to read how the last QUIT goes. */
-	if (a->ended)
-		return;
-	(void)snprintf(line, sizeof(line), "%c: %s", side, text);
-	send_record(a, job_put_trace(&a->out, line));
+	if (!a->ended)
+		send_record(a, job_put_trace(&a->out, line));
 }
 
 /* One packet of the wanted type, or 0 at the end of file. */
@@ -348,8 +345,11 @@ receive_hop(struct agent *a)
 	/* The credential lives in a->hop alone. */
 	compat_explicit_bzero(a->packet, n);
 	targets_init(&a->targets, &a->hop);
-	if (a->hop.trace)
+	if (a->hop.trace) {
 		a->cb.trace = on_trace;
+		/* Who replays it knows no chance: one message at a time. */
+		a->cb.next = NULL;
+	}
 }
 
 /* For dma --version. */

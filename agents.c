@@ -58,6 +58,8 @@ take_slot(struct runner *r, int *slot)
 	*slot = -1;
 	if (r->nagents == 0)
 		return 0;
+	if (r->verbose) /* two dialogues at once would be none */
+		return -1;
 	if (now_ms() < r->slots_again)
 		return -1;
 	for (unsigned n = 1; n <= most; n++)

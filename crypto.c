@@ -43,8 +43,10 @@ struct crypto {
 	bool literal; /* host is an address */
 	bool verify, has_fingerprint;
 	unsigned char fingerprint[CRYPTO_HASH_LEN];
-	bool accepted; /* the handshake is over, all is as wanted */
-	bool broken;   /* OpenSSL forbids SSL_shutdown now */
+	int fd;
+	bool listening; /* to fd: from the second step of the handshake on */
+	bool accepted;  /* the handshake is over, all is as wanted */
+	bool broken;    /* OpenSSL forbids SSL_shutdown now */
 	char refusal[CRYPTO_ERROR_MAX]; /* what verification did not like */
 	char description[96];
 };
@@ -252,12 +254,22 @@ require_name(struct crypto *t)
 	return X509_VERIFY_PARAM_set1_host(param, t->host, 0);
 }
 
+/*
+ * It writes first and reads nothing, so that the caller sees what answers
+ * before it is lost in here.
+ */
 static bool
 prepare(struct crypto *t, int fd)
 {
+	BIO *silence = BIO_new(BIO_s_mem());
+
+	if (silence == NULL)
+		return false;
+	SSL_set0_rbio(t->ssl, silence);
+	t->fd = fd;
 	SSL_set_app_data(t->ssl, t);
 	SSL_set_connect_state(t->ssl);
-	return SSL_set_fd(t->ssl, fd) == 1 &&
+	return SSL_set_wfd(t->ssl, fd) == 1 &&
 	       (t->literal || t->host[0] == '\0' ||
 		   SSL_set_tlsext_host_name(t->ssl, t->host) == 1) &&
 	       (!t->verify || require_name(t) == 1);
@@ -379,6 +391,8 @@ crypto_handshake(struct crypto *t, char *error)
 {
 	ERR_clear_error();
 	int result = step_result(t, SSL_do_handshake(t->ssl), error);
+	if (!t->listening && SSL_set_rfd(t->ssl, t->fd) == 1)
+		t->listening = true;
 	if (result <= 0)
 		return result;
 	if (check_peer(t, error) == -1)

@@ -84,6 +84,8 @@ load_configuration(struct instance *in, const struct options *o)
 		in->private_instance, o->tag) != 0)
 		complain("%s: cannot log there: %s", in->conf->log_path,
 		    strerror(errno));
+	if (o->submit.verbose)
+		log_echo();
 }
 
 static void

@@ -144,10 +144,10 @@ log_event(enum log_ident ident, int priority, const char *fmt, ...)
 		/* Only the ident changes: an open connection stays. */
 		openlog(state.ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
 		syslog(priority, "%s", text);
-	} else {
+	} else if (!state.echo || state.target != LOG_TO_STDERR) {
 		write_line(text);
 	}
-	if (state.echo && state.target != LOG_TO_STDERR) {
+	if (state.echo) {
 		(void)printable(text, sizeof(text), text, strlen(text));
 		(void)fprintf(stderr, "# %s: %s\n", state.ident, text);
 	}

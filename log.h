@@ -25,7 +25,7 @@ int log_open(
     enum log_target target, const char *path, int create, const char *tag);
 
 /*
- * From now on each line goes to stderr too, as a comment ("# ident: text") of
+ * From now on each line goes to stderr (too), as a comment ("# ident: text") of
  * the dialogue that -v shows there.
  */
 void log_echo(void);

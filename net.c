@@ -23,6 +23,8 @@
 #include "limits.h"
 #include "util.h"
 
+#define TLS_HANDSHAKE 22 /* RFC 8446, 5.1: a record's first byte */
+
 /* Words for n->error, then -1 with that errno. */
 static int
 fail(struct net *n, int error, const char *text)
@@ -382,10 +384,24 @@ net_put(struct net *n, const void *p, size_t len)
 	return 0;
 }
 
+/*
+ * What begins as no handshake does is kept, for people: the library would not
+ * give it back.
+ */
+static void
+keep_odd_answer(struct net *n)
+{
+	ssize_t got = recv(n->fd, n->in, sizeof(n->in), MSG_PEEK);
+
+	n->in_pos = 0;
+	n->in_len = got > 0 && n->in[0] != TLS_HANDSHAKE ? (size_t)got : 0;
+}
+
 static int
 handshake(struct net *n, struct crypto *tls)
 {
 	short events = POLLIN;
+	bool answered = false;
 
 	for (;;) {
 		int step = crypto_handshake(tls, n->error);
@@ -395,8 +411,12 @@ handshake(struct net *n, struct crypto *tls)
 		ssize_t done = tls_result(n, step, &events);
 		if (done != 0)
 			return done > 0 ? 0 : -1;
-		if (wait_for(n, events) == 0)
+		if (wait_for(n, events) == 0) {
+			if (!answered && events == POLLIN)
+				keep_odd_answer(n);
+			answered |= events == POLLIN;
 			continue;
+		}
 		return errno == ETIMEDOUT
 			   ? fail(n, ETIMEDOUT, "TLS handshake timed out")
 			   : -1;
@@ -427,6 +447,7 @@ net_start_tls(struct net *n, const struct crypto_policy *policy, int64_t ms)
 		errno = error;
 		return -1;
 	}
+	n->in_pos = n->in_len = 0;
 	n->tls = tls;
 	return 0;
 }

@@ -88,6 +88,7 @@ int net_flush(struct net *n);
 /*
  * Handshake.  Bytes that came in plaintext before are a protocol error
  * (EPROTO, CVE-2011-0411): nothing of the plaintext session survives.
+ * After -1 n->in has what came instead of a handshake, for people.
  * 0, or -1 with errno ETIMEDOUT, ECONNRESET, EPROTO, EIO and n->error; after
  * -1 the only thing left to do is net_close().
  */

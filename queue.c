@@ -579,8 +579,6 @@ queue_flush(struct instance *in, const struct selection *only, bool verbose)
 	r.flush = true;
 	r.verbose = verbose;
 	r.progress_line = !verbose && progress_wanted();
-	if (verbose)
-		log_echo();
 	r.only = only;
 	r.give_up = now_ms() + FLUSH_LOCK_MS_MAX;
 	scan(&r);

@@ -57,6 +57,7 @@ static enum opened
 fail_error(struct smtp_session *s, enum smtp_stage stage, int error)
 {
 	s->broken = true;
+	smtp_trace_end(s, error);
 	s->failure.kind = HOP_UNREACHABLE;
 	smtp_outcome_error(s, &s->failure.outcome, OUTCOME_DEFER, stage, error);
 	return OPEN_FAILED;
@@ -85,6 +86,12 @@ may_do_without_tls(const struct hop *hop)
 
 /* ---- Steps ---- */
 
+static const char *
+tls_order(const struct smtp_session *s)
+{
+	return s->hop->tls == TLS_IMPLICIT ? "tls" : "starttls";
+}
+
 /* Milliseconds for a step, of those that are left. */
 static int64_t
 time_for(const struct smtp_session *s, int64_t ms)
@@ -93,6 +100,16 @@ time_for(const struct smtp_session *s, int64_t ms)
 
 	ms = smtp_scaled(s->hop, ms);
 	return left < ms ? left : ms;
+}
+
+/* The handshake failed: because of what came instead, or in its course? */
+static void
+trace_failed_tls(struct smtp_session *s, int error)
+{
+	if (error == EIO && s->net.in_len == 0)
+		smtp_trace(s, "! ", tls_order(s));
+	else
+		smtp_trace_end(s, error == EIO ? ETIMEDOUT : error);
 }
 
 static enum opened
@@ -105,7 +122,8 @@ fail_tls(struct smtp_session *s, int error)
 	s->broken = true;
 	(void)snprintf(line, sizeof(line), "%s%s",
 	    strncmp(words, "TLS", 3) == 0 ? "" : "TLS: ", words);
-	smtp_trace(s, 'S', line);
+	trace_failed_tls(s, error);
+	smtp_trace(s, "# ", line);
 	/* Early plaintext is an attack, not a server without TLS (V-39). */
 	if (error != EPROTO && may_do_without_tls(hop) && !hop->verify &&
 	    !hop->has_fingerprint)
@@ -125,15 +143,13 @@ start_tls(struct smtp_session *s)
 	    .cert = hop->cert,
 	    .cert_len = hop->cert_len,
 	};
-	char line[CRYPTO_ERROR_MAX];
 
 	memcpy(
 	    policy.fingerprint, hop->fingerprint, sizeof(policy.fingerprint));
 	if (net_start_tls(&s->net, &policy, time_for(s, SMTP_TLS_MS)) == -1)
 		return fail_tls(s, errno);
-	(void)snprintf(
-	    line, sizeof(line), "[TLS: %s]", crypto_describe(s->net.tls));
-	smtp_trace(s, 'S', line);
+	smtp_trace(s, "! ", tls_order(s));
+	smtp_trace(s, "# ", crypto_describe(s->net.tls));
 	return OPEN_OK;
 }
 
@@ -244,7 +260,8 @@ cancel_auth(struct smtp_session *s)
 {
 	struct smtp_reply r;
 
-	(void)smtp_exchange(s, STAGE_AUTH, "*", NULL, &r);
+	if (smtp_exchange(s, STAGE_AUTH, "*", NULL, &r) == -1)
+		smtp_trace_end(s, errno);
 	s->broken = true;
 	return fail_text(
 	    s, HOP_AUTH, "4.7.0", "an AUTH challenge that makes no sense");
@@ -257,13 +274,13 @@ converse(struct smtp_session *s, struct auth *a, struct smtp_reply *r)
 	char shown[32];
 
 	(void)snprintf(shown, sizeof(shown), "AUTH %s%s",
-	    auth_name(a->mechanism), a->done ? " ***" : "");
+	    auth_name(a->mechanism), a->done ? " *" : "");
 	if (say_secret(s, shown, r) == -1)
 		return fail_error(s, STAGE_AUTH, errno);
 	while (r->code == 334) {
 		if (auth_answer(a, buf_str(&s->said), &s->line) == -1)
 			return cancel_auth(s);
-		if (say_secret(s, "***", r) == -1)
+		if (say_secret(s, "*", r) == -1)
 			return fail_error(s, STAGE_AUTH, errno);
 	}
 	return OPEN_OK;
@@ -344,6 +361,7 @@ connect_target(struct smtp_session *s)
 {
 	const void *address = &s->target.sa;
 
+	smtp_trace(s, "== ", s->relay);
 	if (net_connect(&s->net, address, s->target.len,
 		time_for(s, SMTP_CONNECT_MS)) == 0)
 		return OPEN_OK;
@@ -352,6 +370,7 @@ connect_target(struct smtp_session *s)
 	s->failure.kind = denied ? HOP_NO_NETWORK : HOP_UNREACHABLE;
 	outcome_set(&s->failure.outcome, OUTCOME_DEFER, "4.4.1",
 	    "connect to %s: %s", s->relay, strerror(errno));
+	smtp_trace(s, "# ", s->failure.outcome.text);
 	compat_strlcpy(s->failure.outcome.relay, s->relay,
 	    sizeof(s->failure.outcome.relay));
 	return OPEN_FAILED;
@@ -402,7 +421,8 @@ quit(struct smtp_session *s)
 		return;
 	/* The last words have their own time, whatever is left of it. */
 	s->deadline = now_ms() + SMTP_QUIT_MS;
-	(void)smtp_exchange(s, STAGE_QUIT, "QUIT", NULL, &r);
+	if (smtp_exchange(s, STAGE_QUIT, "QUIT", NULL, &r) == -1)
+		smtp_trace_end(s, errno);
 }
 
 struct smtp_session *
@@ -467,5 +487,6 @@ smtp_idle_ended(struct smtp_session *s)
 	if (!net_input_pending(&s->net))
 		return false;
 	s->broken = true; /* 421 or the end: nothing to say QUIT to */
+	smtp_trace_end(s, ECONNRESET);
 	return true;
 }

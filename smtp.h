@@ -100,8 +100,8 @@ struct smtp_callbacks {
 	struct smtp_task *(*next)(void *arg);
 	/* The server greeted us, and took our credential where we have one. */
 	void (*greeted)(void *arg);
-	/* A line of the dialogue for -v: 'C' or 'S', text masked. */
-	void (*trace)(void *arg, char side, const char *text);
+	/* A line of the transcript for -v: printable, secrets masked. */
+	void (*trace)(void *arg, const char *line);
 };
 
 /* Report what is decided, or for all unsettled what was noted (or DEFER). */

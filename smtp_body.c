@@ -124,9 +124,6 @@ smtp_put_body(struct smtp_session *s, struct smtp_task *t)
 	char shown[64];
 	int result;
 
-	(void)snprintf(
-	    shown, sizeof(shown), "[message, %" PRIu64 " bytes]", r->size);
-	smtp_trace(s, 'C', shown);
 	s->net.watch_input = true;
 	result = r->changed ? mime_convert(
 				  &t->job, takes_8bit(s), put_piece, &w, &again)
@@ -134,8 +131,12 @@ smtp_put_body(struct smtp_session *s, struct smtp_task *t)
 	if (result == 0 && !w.line_start)
 		result = net_put(&s->net, "\r\n", 2);
 	s->net.watch_input = false;
-	if (result == 0)
+	if (result == 0) {
+		(void)snprintf(shown, sizeof(shown),
+		    "[message, %" PRIu64 " bytes]", r->size);
+		smtp_trace(s, "C: ", shown); /* "[message]" has its dot */
 		return BODY_OK;
+	}
 	if (errno == EBADMSG)
 		return BODY_UNREADABLE;
 	return errno == EALREADY ? BODY_SPOKE : BODY_LOST;

@@ -52,13 +52,6 @@ smtp_deadline(struct smtp_session *s, int64_t ms)
 	net_deadline(&s->net, ms > 0 ? ms : 0);
 }
 
-void
-smtp_trace(struct smtp_session *s, char side, const char *text)
-{
-	if (s->cb->trace != NULL)
-		s->cb->trace(s->cb->arg, side, text);
-}
-
 bool
 smtp_line_ok(const char *line, size_t max)
 {
@@ -78,7 +71,7 @@ smtp_put_line(
 		errno = EINVAL;
 		return -1;
 	}
-	smtp_trace(s, 'C', shown != NULL ? shown : line);
+	smtp_trace(s, "C: ", shown != NULL ? shown : line);
 	if (net_put(&s->net, line, strlen(line)) == -1)
 		return -1;
 	return net_put(&s->net, "\r\n", 2);
@@ -88,13 +81,12 @@ static int
 get_reply_line(
     struct smtp_session *s, size_t max, struct smtp_reply *r, bool *more)
 {
-	char shown[SMTP_LINE_MAX + 1], *line;
+	char *line;
 	size_t len;
 
 	if (net_getline(&s->net, max, &line, &len) == -1)
 		return -1;
-	if (s->cb->trace != NULL)
-		smtp_trace(s, 'S', printable(shown, sizeof(shown), line, len));
+	smtp_trace_reply(s, line, len);
 	if (smtp_parse_reply_line(r, line, len, more) == -1)
 		return -1;
 	/* What stood behind a NUL may not vanish unseen. */

@@ -84,6 +84,7 @@ lose(struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage,
 	struct outcome o = {0};
 
 	s->broken = true;
+	smtp_trace_end(s, error);
 	s->stale =
 	    s->tasks > 1 && !g->heard && error != ETIMEDOUT && error != EINVAL;
 	smtp_outcome_error(s, &o, OUTCOME_DEFER, stage, error);
@@ -333,6 +334,7 @@ hear_interruption(struct smtp_session *s, struct smtp_group *g)
 	s->broken = true; /* a dot now would be taken for the message's end */
 	if (smtp_get_reply(s, STAGE_DATA, &r) == -1)
 		return lose(s, g, STAGE_DOT, errno);
+	smtp_trace(s, "! ", "stall"); /* half a message is on its way */
 	if (r.code == 421)
 		return shut_out(s, g, STAGE_DOT, &r);
 	if (r.code < 400)
@@ -348,6 +350,7 @@ give_up_unreadable(struct smtp_session *s, struct smtp_group *g)
 	struct outcome o = {0};
 
 	s->broken = true;
+	smtp_trace(s, "! ", "stall");
 	outcome_set(
 	    &o, OUTCOME_DEFER, "4.3.0", "the queued message cannot be read");
 	settle(g, &o, true);
@@ -382,6 +385,7 @@ end_uncertain(struct smtp_session *s, struct smtp_group *g, int error)
 	struct outcome o = {0};
 
 	s->broken = true;
+	smtp_trace_end(s, error);
 	smtp_outcome_error(s, &o, OUTCOME_UNCERTAIN, STAGE_DOT, error);
 	settle(g, &o, true);
 	return STEP_END;
@@ -446,7 +450,6 @@ send_message(struct smtp_session *s, struct smtp_group *g)
 		return lose(s, g, STAGE_DOT, errno);
 	}
 	smtp_deadline(s, SMTP_DATA_BLOCK_MS);
-	/* Not traced: "[message]" of a transcript includes the final dot. */
 	if (net_put(&s->net, ".\r\n", 3) == -1)
 		return lose(s, g, STAGE_DOT, errno);
 	put_ahead(s, g);

@@ -96,8 +96,6 @@ int smtp_spoke_early(struct smtp_session *s, struct smtp_reply *reply);
 int smtp_exchange(struct smtp_session *s, enum smtp_stage stage,
     const char *line, const char *shown, struct smtp_reply *reply);
 
-void smtp_trace(struct smtp_session *s, char side, const char *text);
-
 /* An outcome in our own words. */
 void smtp_outcome_text(const struct smtp_session *s, struct outcome *o,
     enum outcome_class class, const char *dsn, const char *text);
@@ -113,6 +111,20 @@ void smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
 
 /* What a refusal means: FAIL, or DEFER for 4yz and for our own set-up. */
 enum outcome_class smtp_refusal_class(const struct smtp_reply *reply);
+
+/* ---- smtp_trace.c: for -v, in the form that test/e2e/smtpd.py replays ---- */
+
+/* A line of a kind: "C: ", "! ", "# " or "== ". */
+void smtp_trace(struct smtp_session *s, const char *kind, const char *text);
+
+/* The line that net_getline() has just given. */
+void smtp_trace_reply(struct smtp_session *s, const char *text, size_t len);
+
+/*
+ * What was not read yet, and how the connection ends, from the errno of a
+ * step that failed: an order to who plays the server.
+ */
+void smtp_trace_end(struct smtp_session *s, int error);
 
 /* ---- smtp_envelope.c ---- */
 

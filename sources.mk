@@ -43,7 +43,8 @@ DMA_OBJS=	options.o submit.o intake.o queue.o entries.o hops.o agents.o work.o \
 		aliases_parse.o aliases_scan.o $(FLOOR0)
 BECOME_OBJS=	dotlock.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
-		smtp_body.o smtp_io.o smtp_reply.o smtp_task.o auth.o job.o \
+		smtp_body.o smtp_trace.o smtp_io.o smtp_reply.o smtp_task.o \
+		auth.o job.o \
 		mime.o mime_header.o mime_encode.o idn.o header.o addr_parse.o \
 		net.o crypto.o crypto_certificate.o \
 		dns.o dns_parse.o dns_files.o dns_query.o addr.o base64.o \

@@ -304,7 +304,9 @@ work_take_record(
 	case RECORD_TRACE:
 		if (!r->verbose)
 			return -1;
-		(void)fprintf(stderr, "%s\n", rec->text);
+		(void)fprintf(stderr, "%s\n",
+		    printable(rec->text, strlen(rec->text) + 1, rec->text,
+			strlen(rec->text)));
 		return 0;
 	case RECORD_HOP:
 	case RECORD_JOB:

@@ -25,7 +25,8 @@ A transcript has the lines that `dma -v` prints, and orders to the server:
     # comment      (test_transcripts.py reads some of them)
     == connection  from here on it is the next connection
 
-After its last line a client may say QUIT or close, and nothing else.
+S lines that follow one another go out in one write.  After the last line a
+client may say QUIT or close, and nothing else.
 """
 
 import argparse
@@ -67,6 +68,7 @@ class Connection:
         self.server = server
         self.sock = sock
         self.buffer = bytearray()
+        self.held = bytearray()  # a Script's: goes out in one write
         self.lines = []  # "C: EHLO x", "S: 250 ok"
         self.tls = None  # version, cipher, sni, client certificate
         self.user = None  # who authenticated
@@ -137,6 +139,10 @@ class Connection:
             self.sock.sendall(data)
         except OSError as error:
             raise Gone(str(error)) from error
+
+    def send_held(self):
+        data, self.held = bytes(self.held), bytearray()
+        self.send_raw(data)
 
     def send(self, text):
         for line in text.split("\n"):
@@ -674,8 +680,8 @@ class Script(Server):
         if number >= len(self.steps):
             self.extra += 1
             return
-        drip = False
-        for step in self.steps[number]:
+        drip, steps = False, self.steps[number]
+        for step, following in zip(steps, steps[1:] + [None]):
             try:
                 if step.kind == "!" and step.text == "drip":
                     drip = True
@@ -688,6 +694,8 @@ class Script(Server):
                 else:
                     self.say(connection, step, drip)
                     drip = False
+                    if following is None or following.kind[0] != "S":
+                        connection.send_held()
             except Gone as gone:
                 if step.kind == "C:":
                     self.mistake(step, "client %s before: %s"
@@ -702,16 +710,16 @@ class Script(Server):
     def say(self, connection, step, drip):
         if step.kind == "S-":
             data = codecs.decode(step.text, "unicode_escape")
-            data = data.encode("latin-1")
             connection.lines.append("S- " + step.text)
-            connection.send_raw(data)
+            connection.held += data.encode("latin-1")
         elif drip:
             connection.lines.append("S: (dripping) " + step.text)
             for byte in step.text.encode() + b"\r\n":
                 connection.send_raw(bytes([byte]))
                 time.sleep(DRIP)
         else:
-            connection.send(step.text)
+            connection.lines.append("S: " + step.text)
+            connection.held += step.text.encode() + b"\r\n"
 
     def expect(self, connection, step):
         if step.text.startswith("[message"):

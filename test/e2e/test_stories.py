@@ -452,18 +452,3 @@ def test_submissions_race_an_ending_runner(private, smtp, gap):
     private.wait_idle(60)
     assert sink.subjects() == sorted(
         "%d.%d" % (turn, n) for turn in range(100) for n in range(20))
-
-
-def test_dialogue_of_v_is_a_transcript(private, smtp):
-    """What -v prints can be replayed by the scripted server."""
-    sink = smtp.sink(features=("8BITMIME",))
-    private.relay(sink)
-    text = message("v")
-    shown = private.run("-v", "b@x.example", text=text).err.splitlines()
-    lines = [x for x in shown if x.startswith(("S: ", "C: "))]
-    assert lines[0].startswith("S: 220 ") and "C: DATA" in lines
-    script = smtp.again(sink, smtpd.Script, text="\n".join(lines))
-    private.submit("b@x.example", text=text)
-    private.wait_delivered()
-    assert script.mistakes == []
-    assert script.finished == 1

@@ -471,11 +471,11 @@ client_next(void *arg)
 }
 
 static void
-client_trace(void *arg, char side, const char *text)
+client_trace(void *arg, const char *line)
 {
 	struct client *c = arg;
 
-	(void)buf_printf(&c->trace, "%c: %s\n", side, text);
+	(void)buf_printf(&c->trace, "%s\n", line);
 }
 
 static int
