@@ -10,7 +10,6 @@ import time
 
 import instance
 import pytest
-import smtpd
 
 MESSAGE = "Subject: %s\nTo: %s\n\nhello %s\n"
 
