@@ -365,11 +365,14 @@ connect_target(struct smtp_session *s)
 	if (net_connect(&s->net, address, s->target.len,
 		time_for(s, SMTP_CONNECT_MS)) == 0)
 		return OPEN_OK;
+	int error = errno;
 	bool denied =
 	    errno == EACCES || errno == EPERM || errno == EAFNOSUPPORT;
 	s->failure.kind = denied ? HOP_NO_NETWORK : HOP_UNREACHABLE;
 	outcome_set(&s->failure.outcome, OUTCOME_DEFER, "4.4.1",
-	    "connect to %s: %s", s->relay, strerror(errno));
+	    "connect to %s: %s", s->relay, strerror(error));
+	if (error == ECONNRESET) /* it was connected, for a moment */
+		smtp_trace(s, "! ", "reset");
 	smtp_trace(s, "# ", s->failure.outcome.text);
 	compat_strlcpy(s->failure.outcome.relay, s->relay,
 	    sizeof(s->failure.outcome.relay));

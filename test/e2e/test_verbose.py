@@ -31,7 +31,9 @@ def run(private, script, cert):
     instance.wait_for(lambda: script.open == 0, "the server's side to end")
     for name in private.queue():
         (private.spool / name).unlink()
-    verdicts = VERDICT.findall(private.log()[before:])
+    # A reset at once may come before connect(2) has seen that it is there.
+    verdicts = VERDICT.findall(
+        private.log()[before:].replace("dsn=4.4.1", "dsn=4.4.2"))
     assert result.exit == 0 and verdicts != [], result
     return result.err, verdicts
 
