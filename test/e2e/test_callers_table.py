@@ -131,7 +131,7 @@ CALLERS = [
     Row("mutt", "-oem -oi -B8BITMIME -f m@s.example -N never -R hdrs -- "
         "a@x.example b@x.example c@x.example", WITH_BCC, BOTH + " c@x.example",
         "m@s.example", has=FULL_HAS, lacks=("Bcc",), params="NOTIFY=NEVER"),
-    Row("bsd-mailx", "-i -m a@x.example", PLAIN, "a@x.example",
+    Row("bsd-mailx, and so Nagios and smartd", "-i -m a@x.example", PLAIN, "a@x.example",
         argv0="send-mail", body="text\n", has={"To": "a@x.example"}),
     Row("bsd-mailx -v", "-i -v a@x.example", PLAIN, "a@x.example",
         argv0="send-mail", body="text\n"),
@@ -706,6 +706,11 @@ SESSIONS = {
     "Alpine": ("-bs -odb -oem", [("EHLO localhost", "250 "),
                                  *transaction("one", "a@x.example"),
                                  ("QUIT", "221 ")], "one"),
+    # They speak to localhost alone: a socket unit answers them.
+    "Zabbix, Django, Grafana, alertmanager": ("-bs", [
+        ("EHLO client", "250 "),
+        ("MAIL FROM:<s@s.example> SIZE=100 BODY=8BITMIME", "250 "),
+        *transaction("one", "a@x.example")[1:], ("QUIT", "221 ")], "one"),
     "a null sender": ("-bs", [("EHLO localhost", "250 "), *transaction(
         "one", "a@x.example", sender=""), ("QUIT", "221 ")], "one"),
     "1000 recipients": ("-bs", [("EHLO localhost", "250 "), *transaction(

@@ -205,3 +205,22 @@ def test_log_on_stderr_is_comments(private, smtp):
     said = private.run("-v", "b@x.example", text=TEXT).err
     smtpd.parse_transcript(said)
     assert said.count("status=sent") == 1
+
+
+def test_two_domains_are_two_dialogues(system, dns, smtp):
+    """Two agents could be at work; their lines would mean nothing."""
+    sinks = []
+    for last, domain in ((5, "x.example"), (6, "y.example")):
+        dns.add(domain, "MX", "10 mx." + domain)
+        dns.add("mx." + domain, "A", "192.0.2.%d" % last)
+        sinks.append(smtp.sink(host="192.0.2.%d" % last, port=25, answers={
+            "GREETING": "220 mx." + domain}))
+    said = system.run("-v", "b@x.example", "b@y.example", text=TEXT).err
+    assert [len(s.messages) for s in sinks] == [1, 1], said
+    connections, _ = smtpd.parse_transcript(said)
+    assert len(connections) == 2
+    for steps in connections:
+        domain = steps[0].text.partition("mx.")[2]
+        texts = [s.text for s in steps if s.kind == "C:"]
+        assert "RCPT TO:<b@%s>" % domain in texts
+        assert texts[-1].startswith("[message")
