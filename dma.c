@@ -84,7 +84,7 @@ load_configuration(struct instance *in, const struct options *o)
 		in->private_instance, o->tag) != 0)
 		complain("%s: cannot log there: %s", in->conf->log_path,
 		    strerror(errno));
-	if (o->submit.verbose)
+	if (o->submit.verbose && o->submit.mode != DELIVER_QUEUE)
 		log_echo();
 }
 

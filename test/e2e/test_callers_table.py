@@ -447,15 +447,11 @@ def nothing_sent(private, result, status):
     assert private.queue() == [] and private.traces() == []
 
 
-@pytest.mark.parametrize("args", [
-    ("-bd", "-q30m"), ("-N", "sometimes"), ("-N", "never,delay"), ("-N", ""),
-    ("-R", "half"), ("-V", ""), ("-V", "a b"), ("-V", "x" * 101),
-    ("-bz", "b@x.example"), ("--nosuch",)])
-def test_flag_refused(private, args):
-    """One line that says why, 64; nothing is sent."""
-    result = private.run(*args, "b@x.example", text="x\n")
+def test_daemon_of_old_init_scripts(private):
+    """One line that says why, and what to use."""
+    result = private.run("-bd", "-q30m", text="")
     nothing_sent(private, result, USAGE)
-    assert result.err.count("\n") == 1, result
+    assert result.err.count("\n") == 1 and "dmactl run" in result.err, result
 
 
 @pytest.mark.parametrize("name", ["a\nBcc: c@x.example", "a\rb", "x" * 300])
