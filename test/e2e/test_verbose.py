@@ -224,3 +224,16 @@ def test_two_domains_are_two_dialogues(system, dns, smtp):
         texts = [s.text for s in steps if s.kind == "C:"]
         assert "RCPT TO:<b@%s>" % domain in texts
         assert texts[-1].startswith("[message")
+
+
+def test_internationalized_address_is_a_pattern(private, smtp):
+    """One '?' for a character: the terminal gets ASCII, the replay works."""
+    sink = smtp.sink(features=("SMTPUTF8", "8BITMIME"))
+    private.relay(sink)
+    said = private.run("-v", "j\u00f6rg@x.example", text=TEXT).err
+    assert "\nC: RCPT TO:<j?rg@x.example>\n" in said, said
+    assert said.isascii()
+    script = smtp.again(sink, smtpd.Script, text=said)
+    private.relay(script)
+    again = private.run("-v", "j\u00f6rg@x.example", text=TEXT).err
+    assert script.mistakes == [] and "status=sent" in again
