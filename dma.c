@@ -25,33 +25,47 @@
 #include "log.h"
 #include "options.h"
 #include "queue.h"
+#include "smtpd.h"
 #include "submit.h"
 #include "util.h"
 
 /* ---- Rights ---- */
 
 /*
- * Root's mail is queued and delivered as USER: nothing below runs as root.
- * Others keep their uid and the group that the setgid bit gave.
+ * Nothing below runs as root.  Its mail is queued and delivered as USER; what
+ * comes over a socket is the mail of the peer, if that is a local user.
  */
 static void
-become_user(void)
+give_up_root(struct instance *in, const struct peer *peer)
 {
 	const struct passwd *pw = getpwnam(DMA_USER);
 	const struct group *gr = getgrnam(DMA_GROUP);
+	bool for_peer = peer->kind == PEER_LOCAL && peer->uid != 0;
+	uid_t uid;
 
 	if (pw == NULL || gr == NULL)
 		die(EX_CONFIG,
 		    "user %s or group %s does not exist; create them", DMA_USER,
 		    DMA_GROUP);
-	if (process_become(pw->pw_uid, gr->gr_gid) != 0)
-		die(EX_OSERR, "cannot become user %s: %s", DMA_USER,
+	uid = for_peer ? peer->uid : pw->pw_uid;
+	if (process_become(uid, gr->gr_gid) != 0)
+		die(EX_OSERR, "cannot become user %lu: %s", (unsigned long)uid,
 		    strerror(errno));
+	/* Root's process, but not his mail. */
+	if (peer->kind != PEER_NONE)
+		process_env_free(&in->env);
+	if (for_peer || peer->kind == PEER_NETWORK)
+		in->caller = uid;
+	in->all = !for_peer;
 }
 
 static void
 settle_rights(struct instance *in, const struct options *o)
 {
+	struct peer peer = {PEER_NONE};
+
+	if (o->action == ACTION_SMTP)
+		smtpd_meet(&peer);
 	in->caller = getuid();
 	in->private_instance = o->conf_path != NULL;
 	if (in->private_instance) {
@@ -59,8 +73,7 @@ settle_rights(struct instance *in, const struct options *o)
 			die(EX_OSERR, "cannot give up the setgid right: %s",
 			    strerror(errno));
 	} else if (in->caller == 0) {
-		become_user();
-		in->all = true;
+		give_up_root(in, &peer);
 	}
 }
 
@@ -108,6 +121,8 @@ act(struct instance *in, const struct options *o)
 	switch (o->action) {
 	case ACTION_SEND:
 		return submit_message(in, &o->submit);
+	case ACTION_SMTP:
+		return smtpd_serve(in, o->submit.mode);
 	case ACTION_QUEUE:
 		return ctl_queue(in, &o->ctl);
 	case ACTION_COUNT:

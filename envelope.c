@@ -121,6 +121,31 @@ header_valid(const struct envelope *e)
 	       e->ret <= RET_HDRS;
 }
 
+int
+envelope_parse_notify(const char *s, unsigned *bits)
+{
+	static const struct {
+		const char *word;
+		unsigned bit;
+	} words[] = {{"never", NOTIFY_NEVER}, {"success", NOTIFY_SUCCESS},
+	    {"failure", NOTIFY_FAILURE}, {"delay", NOTIFY_DELAY}};
+	size_t i, len;
+
+	for (*bits = 0;; s += len + 1) {
+		len = strcspn(s, ",");
+		for (i = 0; i < ARRAY_LEN(words); i++)
+			if (strlen(words[i].word) == len &&
+			    ascii_strncasecmp(s, words[i].word, len) == 0)
+				break;
+		if (i == ARRAY_LEN(words))
+			return -1;
+		*bits |= words[i].bit;
+		if (s[len] == '\0')
+			break;
+	}
+	return (*bits & NOTIFY_NEVER) && *bits != NOTIFY_NEVER ? -1 : 0;
+}
+
 bool
 envelope_id_valid(const char *name)
 {

@@ -43,6 +43,12 @@ enum {
  */
 #define NEXT_TRY_EXPIRE 1
 
+/*
+ * "never", or a list of success, failure and delay (RFC 3461, 4.1), in any
+ * case.  Returns 0, or -1.
+ */
+int envelope_parse_notify(const char *s, unsigned *bits);
+
 enum envelope_ret { RET_DEFAULT, RET_FULL, RET_HDRS };
 
 /* What is in the message; LONG_LINE: one over LINE_WIRE_MAX bytes. */

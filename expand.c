@@ -11,6 +11,7 @@
  */
 #include "expand.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,7 @@ set_add(struct expansion *x, const struct addr *a)
 		return 0;
 	if (r->count >= RECIPIENTS_MAX) {
 		*x->why = "there are too many recipients";
+		errno = E2BIG;
 		return -1;
 	}
 	if (r->count == r->size) {
@@ -202,12 +204,42 @@ expand(struct expansion *x, const struct addr *a)
 	return expand_alias(x, alias, a);
 }
 
+/* The hash is made anew when it is needed. */
+static void
+set_truncate(struct recipients *r, size_t count)
+{
+	int saved = errno;
+
+	while (r->count > count) {
+		r->count--;
+		free(r->list[r->count].orcpt);
+		free(r->list[r->count].orig);
+	}
+	free(r->slots);
+	r->slots = NULL;
+	errno = saved;
+}
+
+bool
+expand_is_user(const struct conf *c, const struct aliases *a,
+    const struct addr *to, char *name)
+{
+	struct expansion x = {.aliases = a};
+	struct addr local = *to;
+	const char *why;
+
+	return route_localize(c, &local, &why) == 0 && addr_is_bare(&local) &&
+	       find_alias(&x, &local) == NULL && !is_role(local.text) &&
+	       addr_local(&local, name, ADDR_MAX + 1) == 0;
+}
+
 int
 expand_add(struct recipients *r, const struct conf *c, const struct aliases *a,
     const struct addr *to, unsigned notify, const char *orcpt, const char **why)
 {
 	struct expansion x = {r, c, a, to, notify, orcpt, why, NULL, 0};
 	struct addr local = *to;
+	size_t before = r->count;
 	int rc;
 
 	if (addr_is_null(to)) {
@@ -218,19 +250,15 @@ expand_add(struct recipients *r, const struct conf *c, const struct aliases *a,
 		return -1;
 	rc = expand(&x, &local);
 	free(x.state);
+	if (rc != 0)
+		set_truncate(r, before);
 	return rc;
 }
 
 void
 recipients_free(struct recipients *r)
 {
-	size_t i;
-
-	for (i = 0; i < r->count; i++) {
-		free(r->list[i].orcpt);
-		free(r->list[i].orig);
-	}
+	set_truncate(r, 0);
 	free(r->list);
-	free(r->slots);
 	*r = (struct recipients){0};
 }

@@ -37,11 +37,19 @@ struct recipients {
  * Postmaster and MAILER-DAEMON without an alias are root (RFC 5321, 4.5.1).
  * Of duplicates the first one's notify and orcpt count.  The null address is
  * no recipient.  The list and its strings belong to r.
- * Returns 0, or -1 with *why: over RECIPIENTS_MAX, or no address.
+ * Returns 0, or -1 with *why: over RECIPIENTS_MAX, errno E2BIG; or no
+ * address.  r is as it was then.
  */
 int expand_add(struct recipients *r, const struct conf *c,
     const struct aliases *a, const struct addr *to, unsigned notify,
     const char *orcpt, const char **why);
+
+/*
+ * True if the address means a local user directly: no alias, no role.  name
+ * (ADDR_MAX + 1 bytes) is the user's, who may or may not exist.
+ */
+bool expand_is_user(const struct conf *c, const struct aliases *a,
+    const struct addr *to, char *name);
 void recipients_free(struct recipients *r);
 
 #endif

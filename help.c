@@ -36,6 +36,7 @@ help_sendmail(void)
 	    "  -bq, -odq  only queue, do not deliver now; -O DeliveryMode=q "
 	    "too",
 	    "  -bp, -bP   list the queue, as mailq; the number of messages",
+	    "  -bs        SMTP on standard input and output",
 	    "  -bi, -I    check the alias file, as newaliases",
 	    "  -q         try every queued message once, now",
 	    "  -q[!]Ix    ... those whose id has x in it (! not); R recipient, "

@@ -127,6 +127,7 @@ intake_reset(struct intake *i)
 	i->env = (struct envelope){0};
 	recipients_free(&i->recipients);
 	mail_header_free(&i->header);
+	mail_source_restart(&i->source);
 }
 
 void
@@ -192,14 +193,32 @@ intake_add_recipient(
 {
 	const char *why = NULL;
 
+	errno = 0;
 	if (expand_add(&i->recipients, i->in->conf, &i->aliases, a, notify,
 		orcpt, &why) == 0)
 		return 0;
-	if (i->recipients.count >= RECIPIENTS_MAX)
+	if (errno == E2BIG)
 		return intake_refuse(i, EX_DATAERR, "452 4.5.3",
 		    "there are more than %d recipients", RECIPIENTS_MAX);
 	return intake_refuse(
 	    i, EX_DATAERR, "553 5.1.3", "recipient \"%s\" %s", a->text, why);
+}
+
+int
+intake_add_known(
+    struct intake *i, const struct addr *a, unsigned notify, const char *orcpt)
+{
+	const struct instance *in = i->in;
+	char name[ADDR_MAX + 1];
+
+	/* No answer is not a no. */
+	errno = 0;
+	if (expand_is_user(in->conf, &i->aliases, a, name) &&
+	    getpwnam(name) == NULL &&
+	    (errno == 0 || errno == ENOENT || errno == ESRCH))
+		return intake_refuse(i, EX_DATAERR, "550 5.1.1",
+		    "recipient \"%s\" is an unknown user", a->text);
+	return intake_add_recipient(i, a, notify, orcpt);
 }
 
 /* Of a list on its way through a parser that knows nothing of us. */
@@ -306,6 +325,7 @@ append_header(struct intake *i, struct spool_draft *d)
 	    .sender = &i->env.sender,
 	    .full_name = i->full_name,
 	    .login = i->login,
+	    .from = i->from,
 	    .uid = i->in->caller,
 	    .id = i->env.id,
 	    .now = i->env.arrival};

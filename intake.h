@@ -34,6 +34,7 @@ struct intake {
 	struct aliases aliases;
 	char login[USERNAME_MAX + 16];
 	char full_name[FULLNAME_MAX + 1]; /* of the account; -F replaces it */
+	const char *from; /* "host ([address])": not a local user; or NULL */
 	/* Of the message under way; the caller sets envid and ret in env. */
 	struct envelope env;
 	struct recipients recipients;
@@ -46,7 +47,7 @@ struct intake {
 void intake_open(struct intake *i, struct instance *in);
 void intake_close(struct intake *i);
 
-/* Forget the message; the source keeps what was read beyond its end. */
+/* Forget the message; another may follow in the source. */
 void intake_reset(struct intake *i);
 
 int intake_refuse(struct intake *i, int status, const char *smtp,
@@ -55,8 +56,13 @@ int intake_refuse(struct intake *i, int status, const char *smtp,
 /* The reverse-path: what was given ("" and "<>" are null), or NULL: ours. */
 int intake_set_sender(struct intake *i, const char *given);
 
-/* A recipient through the aliases, and a list of such from the command line. */
+/*
+ * A recipient through the aliases; the second refuses a local user that does
+ * not exist, which the command line leaves to a notice.  And a list of them.
+ */
 int intake_add_recipient(
+    struct intake *i, const struct addr *a, unsigned notify, const char *orcpt);
+int intake_add_known(
     struct intake *i, const struct addr *a, unsigned notify, const char *orcpt);
 int intake_add_list(struct intake *i, const char *text, unsigned notify);
 

@@ -88,6 +88,12 @@
 #define DNS_MX_MAX         100
 #define MX_ADDRESSES_MAX   10 /* addresses tried for one job */
 
+/* SMTP on standard input (RFC 5321, 4.5.3), milliseconds unless said. */
+#define SMTPD_LINE_MAX   2048    /* bytes of a command with its parameters */
+#define SMTPD_ERRORS_MAX 20      /* since the last message; then it ends */
+#define SMTPD_COMMAND_MS 300000  /* 4.5.3.2.7; for each command, and reply */
+#define SMTPD_DATA_MS    1800000 /* for a whole message */
+
 /* Local delivery, milliseconds unless said. */
 #define MBOX_LOCK_MS       20000
 #define MBOX_STALE_S       500 /* age of a dotlock whose owner is gone */

@@ -58,6 +58,7 @@ static int
 source_fill(struct mail_source *src)
 {
 	ssize_t n;
+	char *p;
 
 	if (src->piece_pos > 0) {
 		memmove(src->piece, source_text(src), source_len(src));
@@ -69,8 +70,10 @@ source_fill(struct mail_source *src)
 		    src->piece_size > 0 ? src->piece_size : PIECE_SIZE;
 		src->piece = xreallocarray(src->piece, src->piece_size, 1);
 	}
-	n = read_waiting(src->fd, src->piece + src->piece_len,
-	    src->piece_size - src->piece_len);
+	p = src->piece + src->piece_len;
+	n = src->read != NULL
+		? src->read(src->arg, p, src->piece_size - src->piece_len)
+		: read_waiting(src->fd, p, src->piece_size - src->piece_len);
 	if (n == -1)
 		return -1;
 	src->piece_len += (size_t)n;
@@ -305,6 +308,14 @@ mail_copy_body(struct mail_source *src, struct spool_draft *d, bool *reading)
 		return -1;
 	*reading = false;
 	return spool_append(d, "\n", 1);
+}
+
+void
+mail_source_restart(struct mail_source *src)
+{
+	src->piece_len = src->piece_pos = 0;
+	src->taken = 0;
+	src->at_end = src->dot_seen = false;
 }
 
 void

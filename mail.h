@@ -18,6 +18,9 @@
 /* Where a message comes from: a descriptor, read in large pieces. */
 struct mail_source {
 	int fd;
+	/* As read(2), instead of fd, or NULL. */
+	ssize_t (*read)(void *arg, char *p, size_t len);
+	void *arg;
 	bool dot_ends;     /* a line of one dot ends the message */
 	bool dots_doubled; /* with it: leading dots are doubled, as in SMTP */
 	int64_t maxsize;   /* bytes: header as read, body as stored; 0: any */
@@ -45,6 +48,7 @@ struct mail_facts {
 	const struct addr *sender; /* reverse-path: null, or with a domain */
 	const char *full_name;     /* -F or the account's, or NULL */
 	const char *login;         /* of the submitter, "uid=N" if none */
+	const char *from;          /* "host ([address])", or NULL: login */
 	uid_t uid;
 	const char *id; /* queue id */
 	int64_t now;    /* seconds since the epoch */
@@ -88,6 +92,8 @@ int mail_repair_header(const struct mail_header *h,
 int mail_copy_body(
     struct mail_source *src, struct spool_draft *d, bool *reading);
 
+/* Another message follows in what it reads from. */
+void mail_source_restart(struct mail_source *src);
 void mail_source_free(struct mail_source *src);
 void mail_header_free(struct mail_header *h);
 

@@ -88,6 +88,12 @@ put_received(struct buf *out, const struct mail_facts *f)
 {
 	char date[RFC5322_DATE_LEN], login[USERNAME_MAX + 1];
 
+	if (f->from != NULL)
+		return buf_printf(out,
+		    "Received: from %s\n\tby %s (dma " DMA_VERSION ") with "
+		    "ESMTP id %s;\n\t%s\n",
+		    f->from, f->conf->mailname, f->id,
+		    rfc5322_date(date, sizeof(date), f->now));
 	return buf_printf(out,
 	    "Received: by %s (dma " DMA_VERSION ", from user %s, uid %lu)\n"
 	    "\tid %s; %s\n",

@@ -59,6 +59,9 @@ take_mode(struct parser *p, const char *value)
 	case 'q':
 		o->submit.mode = DELIVER_QUEUE;
 		break;
+	case 's':
+		o->action = ACTION_SMTP;
+		break;
 	case 'i':
 		o->action = ACTION_ALIASES;
 		break;
@@ -137,39 +140,14 @@ take_tag(struct parser *p, const char *value)
 	p->o->tag = value;
 }
 
-static const struct {
-	const char *word;
-	unsigned bit;
-} notify_words[] = {{"never", NOTIFY_NEVER}, {"success", NOTIFY_SUCCESS},
-    {"failure", NOTIFY_FAILURE}, {"delay", NOTIFY_DELAY}};
-
-/* RFC 3461, 4.1: never, or a list of the others. */
 static void
 take_notify(struct parser *p, const char *value)
 {
-	unsigned bits = 0;
-
-	for (const char *s = value; *s != '\0'; s += *s == ',') {
-		size_t len = strcspn(s, ","), i;
-
-		for (i = 0; i < ARRAY_LEN(notify_words); i++)
-			if (strlen(notify_words[i].word) == len &&
-			    ascii_strncasecmp(s, notify_words[i].word, len) ==
-				0)
-				break;
-		if (i == ARRAY_LEN(notify_words)) {
-			bits = 0;
-			break;
-		}
-		bits |= notify_words[i].bit;
-		s += len;
-	}
-	if (bits == 0 || ((bits & NOTIFY_NEVER) && bits != NOTIFY_NEVER))
+	if (envelope_parse_notify(value, &p->o->submit.notify) != 0)
 		die(EX_USAGE,
 		    "-N %s: say never, or a list of success, "
 		    "failure and delay",
 		    value);
-	p->o->submit.notify = bits;
 }
 
 /* -O DeliveryMode=x and -odx choose the same. */

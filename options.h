@@ -11,6 +11,7 @@
 
 enum action {
 	ACTION_SEND,
+	ACTION_SMTP,
 	ACTION_QUEUE, /* as ctl says */
 	ACTION_COUNT,
 	ACTION_FLUSH,

@@ -244,7 +244,11 @@ process_become(uid_t uid, gid_t gid)
 		errno = EINVAL;
 		return -1;
 	}
-	return setgroups(1, &gid) == -1 ? -1 : change_ids(uid, gid);
+	if (setgroups(1, &gid) == -1 || change_ids(uid, gid) == -1)
+		return -1;
+	/* A change of ids resets it to what the system wants. */
+	forbid_inspection();
+	return 0;
 }
 
 int

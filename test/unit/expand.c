@@ -3,6 +3,7 @@
  *
  * expand.c - what recipients become, and that none is lost.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -245,10 +246,41 @@ test_limit(void **state)
 	}
 	assert_int_equal(w.r.count, RECIPIENTS_MAX - 1);
 	assert_int_equal(add(&w, "u7@x.example", &why), 0);
+	/* Not half of an alias: who is told so sends it again. */
 	assert_int_equal(add(&w, "two", &why), -1);
+	assert_int_equal(errno, E2BIG);
 	assert_non_null(why);
-	assert_int_equal(w.r.count, RECIPIENTS_MAX);
+	assert_int_equal(w.r.count, RECIPIENTS_MAX - 1);
+	assert_int_equal(add(&w, "u7@x.example", &why), 0);
+	assert_int_equal(w.r.count, RECIPIENTS_MAX - 1);
 	assert_int_equal(add(&w, "a@x.example", &why), 0);
+	assert_int_equal(add(&w, "b@x.example", &why), -1);
+	assert_int_equal(w.r.count, RECIPIENTS_MAX);
+	end(&w);
+}
+
+static void
+test_user(void **state)
+{
+	static const struct {
+		const char *to, *user; /* NULL: not directly a user */
+	} all[] = {{"root", NULL}, {"bob", "bob"}, {"\"a b\"", "a b"},
+	    {"bob@localhost", "bob"}, {"bob@x.example", NULL}, {"Alias", NULL},
+	    {"postmaster", NULL}};
+	char name[ADDR_MAX + 1];
+	const char *why;
+	struct world w;
+	struct addr a;
+
+	(void)state;
+	begin(&w, "", "root: x@y.example\nalias: x@y.example\n");
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		assert_int_equal(addr_parse(&a, all[i].to, false, &why), 0);
+		assert_int_equal(
+		    expand_is_user(w.c, &w.a, &a, name), all[i].user != NULL);
+		if (all[i].user != NULL)
+			assert_string_equal(name, all[i].user);
+	}
 	end(&w);
 }
 
@@ -277,6 +309,7 @@ main(void)
 	    cmocka_unit_test(test_depth),
 	    cmocka_unit_test(test_fan_out),
 	    cmocka_unit_test(test_limit),
+	    cmocka_unit_test(test_user),
 	    cmocka_unit_test(test_bad_target),
 	};
 
