@@ -359,16 +359,30 @@ load_auth(struct reader *r)
 	return rc;
 }
 
-struct conf *
-conf_load(const char *path, bool private_instance, struct conf_error *error)
+static struct conf *
+load_all(const char *path, bool private_instance, bool secrets,
+    struct conf_error *error)
 {
 	struct reader r = {
 	    conf_defaults(), path, 0, private_instance, error, NULL};
 
-	if (load_conf(&r) == 0 && load_mailname(&r) == 0 && load_auth(&r) == 0)
+	if (load_conf(&r) == 0 && load_mailname(&r) == 0 &&
+	    (!secrets || load_auth(&r) == 0))
 		return r.c;
 	conf_free(r.c);
 	return NULL;
+}
+
+struct conf *
+conf_load(const char *path, bool private_instance, struct conf_error *error)
+{
+	return load_all(path, private_instance, true, error);
+}
+
+struct conf *
+conf_load_public(const char *path, struct conf_error *error)
+{
+	return load_all(path, false, false, error);
 }
 
 void

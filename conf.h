@@ -121,6 +121,9 @@ struct conf_error {
  */
 struct conf *conf_load(
     const char *path, bool private_instance, struct conf_error *error);
+
+/* The system's, without auth.conf: for who may not read that. */
+struct conf *conf_load_public(const char *path, struct conf_error *error);
 void conf_free(struct conf *c); /* wipes the passwords */
 
 /*

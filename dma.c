@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "handover.h"
 #include "help.h"
 #include "instance.h"
 #include "log.h"
@@ -59,6 +60,18 @@ give_up_root(struct instance *in, const struct peer *peer)
 	in->all = !for_peer;
 }
 
+/* True if the setgid bit has no effect here; asked for only in that case. */
+static bool
+group_is_missing(void)
+{
+	const struct group *gr;
+
+	if (getegid() != getgid())
+		return false;
+	gr = getgrnam(DMA_GROUP);
+	return gr == NULL || gr->gr_gid != getegid();
+}
+
 static void
 settle_rights(struct instance *in, const struct options *o)
 {
@@ -74,6 +87,8 @@ settle_rights(struct instance *in, const struct options *o)
 			    strerror(errno));
 	} else if (in->caller == 0) {
 		give_up_root(in, &peer);
+	} else {
+		in->confined = group_is_missing();
 	}
 }
 
@@ -90,11 +105,14 @@ load_configuration(struct instance *in, const struct options *o)
 	/* A runner, in /, reads it again. */
 	if (in->private_instance && realpath(o->conf_path, absolute) != NULL)
 		in->conf_path = absolute;
-	in->conf = conf_load(in->conf_path, in->private_instance, &error);
+	in->conf = in->confined
+		       ? conf_load_public(in->conf_path, &error)
+		       : conf_load(in->conf_path, in->private_instance, &error);
 	if (in->conf == NULL)
 		die(EX_CONFIG, "%s", error.text);
 	if (log_open(in->conf->log_target, in->conf->log_path,
-		in->private_instance, o->tag) != 0)
+		in->private_instance, o->tag) != 0 &&
+	    !in->confined)
 		complain("%s: cannot log there: %s", in->conf->log_path,
 		    strerror(errno));
 	if (o->submit.verbose && o->submit.mode != DELIVER_QUEUE)
@@ -115,6 +133,19 @@ open_spool(struct instance *in)
 	in->spool.all = in->all;
 }
 
+/* Whether what is asked for needs the spool; without the group some can do. */
+static bool
+needs_spool(const struct instance *in, const struct options *o)
+{
+	if (o->action == ACTION_ALIASES)
+		return false;
+	if (!in->confined)
+		return true;
+	if (o->action == ACTION_SEND || o->action == ACTION_SMTP)
+		return false;
+	die(EX_NOPERM, HANDOVER_CONFINED "; the queue is out of reach");
+}
+
 static int
 act(struct instance *in, const struct options *o)
 {
@@ -122,7 +153,8 @@ act(struct instance *in, const struct options *o)
 	case ACTION_SEND:
 		return submit_message(in, &o->submit);
 	case ACTION_SMTP:
-		return smtpd_serve(in, o->submit.mode);
+		return in->confined ? handover_session(in)
+				    : smtpd_serve(in, o->submit.mode);
 	case ACTION_QUEUE:
 		return ctl_queue(in, &o->ctl);
 	case ACTION_COUNT:
@@ -182,7 +214,7 @@ main(int argc, char **argv)
 	if (!say_something(&o)) {
 		settle_rights(&in, &o);
 		load_configuration(&in, &o);
-		if (o.action != ACTION_ALIASES)
+		if (needs_spool(&in, &o))
 			open_spool(&in);
 		status = act(&in, &o);
 	}

@@ -255,6 +255,18 @@ expand_add(struct recipients *r, const struct conf *c, const struct aliases *a,
 	return rc;
 }
 
+int
+expand_keep(struct recipients *r, const struct addr *to, unsigned notify,
+    const char **why)
+{
+	struct expansion x = {.r = r, .to = to, .notify = notify, .why = why};
+
+	if (!addr_is_null(to))
+		return set_add(&x, to);
+	*why = "is empty";
+	return -1;
+}
+
 void
 recipients_free(struct recipients *r)
 {

@@ -44,6 +44,10 @@ int expand_add(struct recipients *r, const struct conf *c,
     const struct aliases *a, const struct addr *to, unsigned notify,
     const char *orcpt, const char **why);
 
+/* The same without looking at it: no localizing, no aliases. */
+int expand_keep(struct recipients *r, const struct addr *to, unsigned notify,
+    const char **why);
+
 /*
  * True if the address means a local user directly: no alias, no role.  name
  * (ADDR_MAX + 1 bytes) is the user's, who may or may not exist.

@@ -37,7 +37,7 @@ UNLINK=		unlink() { \
 		}; unlink
 
 .PHONY: install install-programs install-man install-etc \
-	install-spool-dirs sendmail-link mailq-link uninstall
+	install-spool-dirs install-systemd sendmail-link mailq-link uninstall
 
 install: install-programs install-man install-etc install-spool-dirs \
 	sendmail-link mailq-link
@@ -61,6 +61,21 @@ install-programs: all
 install-man:
 	@mkdir -p $(MAN8)
 	@$(PUT) $(SRCDIR)/dma.8 $(MAN8)/dma.8 0644 -o 0 -g 0 -m 0644
+
+# For services that may not use set-id programs; not a part of install.
+UNITDIR=	$(PREFIX)/lib/systemd/system
+install-systemd:
+	@mkdir -p $(DESTDIR)$(UNITDIR)
+	@for unit in dma-submit.socket dma-submit@.service; do \
+		sed -e 's,@SBIN@,$(SBIN),' \
+		    -e 's,@SUBMIT_SOCKET@,$(SUBMIT_SOCKET),' \
+		    $(SRCDIR)/$$unit >$$unit.tmp || exit 1; \
+		$(PUT) $$unit.tmp $(DESTDIR)$(UNITDIR)/$$unit 0644 \
+		    -o 0 -g 0 -m 0644 || exit 1; \
+		rm -f $$unit.tmp; \
+	done
+	@echo "Then: systemctl daemon-reload"
+	@echo "      systemctl enable --now dma-submit.socket"
 
 # An existing configuration is never overwritten.
 install-etc:
@@ -97,6 +112,8 @@ uninstall:
 	done
 	rm -f $(DMA) $(MAN8)/dma.8 $(AGENTS)/dma-become $(AGENTS)/dma-smtp \
 	    $(AGENTS)/dma-local
+	rm -f $(DESTDIR)$(UNITDIR)/dma-submit.socket \
+	    $(DESTDIR)$(UNITDIR)/dma-submit@.service
 	-@rmdir $(AGENTS) 2>/dev/null || :
 	@echo "Left: $(CONFDIR), $(SPOOLDIR) with the mail in it, and the"
 	@echo "crontab lines that you added."

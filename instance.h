@@ -24,6 +24,7 @@ struct instance {
 	struct process_env env;
 	uid_t caller;          /* real uid at the start; root's stays 0 here */
 	bool private_instance; /* -C */
+	bool confined;         /* without the group: no spool, no auth.conf */
 	bool all;              /* root, system instance: the whole queue */
 };
 

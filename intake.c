@@ -117,7 +117,8 @@ intake_open(struct intake *i, struct instance *in)
 {
 	*i = (struct intake){.in = in};
 	find_submitter(i);
-	load_aliases(i);
+	if (!in->confined)
+		load_aliases(i);
 }
 
 void
@@ -177,10 +178,13 @@ intake_set_sender(struct intake *i, const char *given)
 			return 0;
 	} else if (in->env.email == NULL ||
 		   addr_parse(a, in->env.email, false, &why) != 0) {
-		if (addr_make(a, i->login, in->conf->mailname, &why) != 0)
+		if (addr_make(a, i->login,
+			in->confined ? NULL : in->conf->mailname, &why) != 0)
 			return intake_refuse(i, EX_DATAERR, "553 5.1.7",
 			    "login name \"%s\" %s; use -f", i->login, why);
 	}
+	if (in->confined)
+		return 0;
 	if (addr_qualify(a, in->conf->mailname, &why) != 0)
 		return intake_refuse(i, EX_DATAERR, "553 5.1.7",
 		    "sender \"%s\" %s", a->text, why);
@@ -192,10 +196,13 @@ intake_add_recipient(
     struct intake *i, const struct addr *a, unsigned notify, const char *orcpt)
 {
 	const char *why = NULL;
+	int result;
 
 	errno = 0;
-	if (expand_add(&i->recipients, i->in->conf, &i->aliases, a, notify,
-		orcpt, &why) == 0)
+	result = i->in->confined ? expand_keep(&i->recipients, a, notify, &why)
+				 : expand_add(&i->recipients, i->in->conf,
+				       &i->aliases, a, notify, orcpt, &why);
+	if (result == 0)
 		return 0;
 	if (errno == E2BIG)
 		return intake_refuse(i, EX_DATAERR, "452 4.5.3",
@@ -276,8 +283,8 @@ intake_add_header_recipients(struct intake *i, unsigned notify)
 
 /* ---- The message ---- */
 
-static int
-reading_failed(struct intake *i)
+int
+intake_reading_failed(struct intake *i)
 {
 	if (errno == EFBIG)
 		return intake_refuse(i, EX_UNAVAILABLE, "552 5.3.4",
@@ -306,7 +313,7 @@ intake_read_header(struct intake *i)
 
 	i->source.maxsize = i->in->conf->maxsize;
 	if (mail_read_header(&i->source, &i->header) != 0)
-		return reading_failed(i);
+		return intake_reading_failed(i);
 	n = header_scan(buf_str(&i->header.text), i->header.text.len, &fields);
 	for (size_t k = 0; k < n; k++)
 		if (fields[k].name == HEADER_RECEIVED)
@@ -348,7 +355,7 @@ append_body(struct intake *i, struct spool_draft *d)
 
 	if (mail_copy_body(&i->source, d, &reading) == 0)
 		return 0;
-	return reading ? reading_failed(i) : writing_failed(i);
+	return reading ? intake_reading_failed(i) : writing_failed(i);
 }
 
 static int

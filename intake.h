@@ -43,7 +43,11 @@ struct intake {
 	struct refusal refusal;
 };
 
-/* Who submits, and the alias file; once for any number of messages. */
+/*
+ * Who submits, and the alias file; once for any number of messages.  Where
+ * the instance is confined, addresses are kept as they are given: another
+ * process of ours takes the message (handover.h).
+ */
 void intake_open(struct intake *i, struct instance *in);
 void intake_close(struct intake *i);
 
@@ -72,6 +76,9 @@ int intake_add_header_recipients(struct intake *i, unsigned notify);
 
 /* Read the rest and make it durable: after 0 it is queued as i->env.id. */
 int intake_store(struct intake *i);
+
+/* The same errors, from errno, for who reads the body himself. */
+int intake_reading_failed(struct intake *i);
 
 /* See to its delivery; nothing here may fail the caller any more. */
 void intake_deliver(struct intake *i, enum delivery_mode mode, bool verbose);

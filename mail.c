@@ -273,7 +273,8 @@ join_lines(const struct mail_source *src, size_t line_len)
 }
 
 int
-mail_copy_body(struct mail_source *src, struct spool_draft *d, bool *reading)
+mail_pass_body(struct mail_source *src,
+    int (*put)(void *arg, const char *p, size_t len), void *arg, bool *reading)
 {
 	bool line_start = true;
 	size_t dot, len, used;
@@ -296,7 +297,7 @@ mail_copy_body(struct mail_source *src, struct spool_draft *d, bool *reading)
 		if (source_count(src, len) == -1)
 			return -1;
 		*reading = false;
-		if (spool_append(d, line, len) == -1)
+		if (put(arg, line, len) != 0)
 			return -1;
 		*reading = true;
 		if (len > 0)
@@ -307,7 +308,19 @@ mail_copy_body(struct mail_source *src, struct spool_draft *d, bool *reading)
 	if (source_count(src, 1) == -1)
 		return -1;
 	*reading = false;
-	return spool_append(d, "\n", 1);
+	return put(arg, "\n", 1);
+}
+
+static int
+put_draft(void *arg, const char *p, size_t len)
+{
+	return spool_append(arg, p, len);
+}
+
+int
+mail_copy_body(struct mail_source *src, struct spool_draft *d, bool *reading)
+{
+	return mail_pass_body(src, put_draft, d, reading);
 }
 
 void

@@ -92,6 +92,10 @@ int mail_repair_header(const struct mail_header *h,
 int mail_copy_body(
     struct mail_source *src, struct spool_draft *d, bool *reading);
 
+/* The same into put(), which returns 0 to go on. */
+int mail_pass_body(struct mail_source *src,
+    int (*put)(void *arg, const char *p, size_t len), void *arg, bool *reading);
+
 /* Another message follows in what it reads from. */
 void mail_source_restart(struct mail_source *src);
 void mail_source_free(struct mail_source *src);

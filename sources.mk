@@ -32,7 +32,7 @@ LIBS=
 
 # Objects; those with a main() stand apart, so that tests link the others.
 FLOOR0=		util.o buf.o log.o process.o compat.o
-DMA_OBJS=	peer.o smtpd.o smtpd_text.o \
+DMA_OBJS=	peer.o smtpd.o smtpd_text.o handover.o \
 		options.o submit.o intake.o queue.o entries.o hops.o agents.o work.o \
 		deliver.o ctl.o ctl_pick.o ctl_list.o ctl_show.o help.o \
 		options_ctl.o progress.o select.o \

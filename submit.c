@@ -15,6 +15,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "handover.h"
 #include "log.h"
 #include "util.h"
 
@@ -58,7 +59,8 @@ take_message(struct intake *i, const struct submit_options *o)
 		    i->full_name, o->full_name, sizeof(i->full_name));
 	if (intake_read_header(i) != 0 || add_header_recipients(i, o) != 0)
 		return -1;
-	return intake_store(i);
+	return i->in->confined ? handover_message(i, o->full_name)
+			       : intake_store(i);
 }
 
 int
@@ -69,7 +71,8 @@ submit_message(struct instance *in, const struct submit_options *o)
 
 	intake_open(&i, in);
 	if (take_message(&i, o) == 0) {
-		intake_deliver(&i, o->mode, o->verbose);
+		if (!in->confined)
+			intake_deliver(&i, o->mode, o->verbose);
 	} else {
 		status = i.refusal.status;
 		complain("%s", i.refusal.text);

@@ -116,6 +116,8 @@ class Inetd(threading.Thread):
         return over_socket(sock)
 
     def stop(self):
+        if self.listener.fileno() == -1:
+            return
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.join(10)

@@ -36,6 +36,7 @@ def listen():
 def held(private):
     """A private instance that only queues."""
     private.configure("DEFER")
+    private.aliases("staff: b@x.example, c@x.example\n")
     return private
 
 
@@ -256,7 +257,6 @@ def test_a_thousand_recipients(talk, held):
 
 def test_too_many_recipients(talk, held):
     """452 for what is over the limit; the others get the message."""
-    held.write(held.directory / "aliases", "")
     talk.expect("250", "EHLO x")
     talk.expect("250", "MAIL FROM:<a@x.example>")
     codes = []
@@ -333,7 +333,6 @@ def test_mail(talk, text, code):
     ("DATA", "503 5.5.1"),
 ])
 def test_rcpt(held, talk, text, code):
-    held.aliases("staff: b@x.example, c@x.example\n")
     talk.expect("250", "EHLO x")
     talk.expect("250", "MAIL FROM:<a@x.example>")
     talk.expect(code, text.replace("%USER%", held.user))

@@ -109,8 +109,9 @@ def test_foreign_sendmail_is_left(installed, scratch):
 
 # ---- What dma is made of ----
 
-def undefined_symbols(program):
-    done = subprocess.run(["nm", "-D", "--undefined-only", program],
+def undefined_symbols(program, *flags):
+    done = subprocess.run(["nm", *(flags or ["-D"]), "--undefined-only",
+                           program],
                           capture_output=True, text=True, check=True)
     return re.findall(r"U (\w+)", done.stdout)
 
@@ -122,7 +123,19 @@ def test_dma_has_no_tls_and_no_resolver(built):
     for name in symbols:
         assert not re.match(
             r"(SSL_|EVP_|X509|ERR_|BIO_|_?_?res_|ns_|dn_|getaddrinfo|"
-            r"gethostby|connect$)", name), name
+            r"gethostby)", name), name
+
+
+def test_one_place_of_dma_connects_and_only_locally(built):
+    """handover.c, to a local socket; only it and the log open any."""
+    text = (house.TOP / "handover.c").read_text()
+    assert re.findall(r"\bsocket\((\w+)", text) == ["AF_UNIX"]
+    assert "sockaddr_un" in text
+    assert not re.search(r"sockaddr_in|sockaddr_storage", text)
+    made = re.search(r"^DMA_OBJS=(.*?)^BECOME", (
+        house.TOP / "sources.mk").read_text(), re.M | re.S)[1].split()
+    assert [o for o in made if o.endswith(".o") and
+            "connect" in undefined_symbols(built / o, "-p")] == ["handover.o"]
 
 
 @pytest.mark.parametrize("program", ["dma-become", "dma-local"])

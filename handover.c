@@ -1,0 +1,364 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * handover.c - mail to another process of ours, over SUBMIT_SOCKET.
+ *
+ * Runs in:   dma without its group: under no_new_privs, on nosuid.
+ * Trusts:    the configuration's path of the socket. Distrusts: what answers.
+ * Promises:  0 only after the other end's 250 to the final dot, which is not
+ *            sent unless the message was read to its end.  AF_UNIX only, and
+ *            nowhere else in dma is anything connected.
+ */
+#include "handover.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "header.h"
+#include "log.h"
+#include "util.h"
+
+struct handover {
+	struct intake *i;
+	FILE *in, *out;
+	char reply[1024]; /* the last line, without its end */
+	bool line_start;  /* of the data */
+	bool ended;       /* the final dot is on its way */
+};
+
+/* Returns a descriptor, or -1 with errno. */
+static int
+connect_to(const char *path)
+{
+	const struct timeval patience = {.tv_sec = SMTP_DATA_END_MS / 1000};
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int fd, saved;
+
+	if (compat_strlcpy(to.sun_path, path, sizeof(to.sun_path)) >=
+	    sizeof(to.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return -1;
+	(void)setsockopt(
+	    fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	(void)setsockopt(
+	    fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0)
+		return fd;
+	saved = errno;
+	(void)close(fd);
+	errno = saved;
+	return -1;
+}
+
+/* From errno of connect_to(). */
+static void
+say_what_is_missing(const struct conf *c, char *text, size_t size)
+{
+	(void)snprintf(text, size,
+	    HANDOVER_CONFINED ", and %s: %s; enable dma-submit.socket, "
+			      "or let this service use set-id programs",
+	    c->submit_socket, strerror(errno));
+}
+
+/* ---- The dialogue ---- */
+
+static int
+broken(struct handover *h)
+{
+	return intake_refuse(h->i, EX_UNAVAILABLE, "451 4.4.2",
+	    "%s: the connection broke; %s", h->i->in->conf->submit_socket,
+	    h->ended ? "the message may have been accepted"
+		     : "nothing is queued");
+}
+
+/* An exit status for what was answered; never 75. */
+static int
+status_of(const char *reply)
+{
+	static const struct {
+		const char *code;
+		int status;
+	} known[] = {{"451", EX_IOERR}, {"4", EX_UNAVAILABLE},
+	    {"552", EX_UNAVAILABLE}, {"550 5.7", EX_UNAVAILABLE},
+	    {"554", EX_UNAVAILABLE}, {"", EX_DATAERR}};
+	size_t i = 0;
+
+	while (strncmp(reply, known[i].code, strlen(known[i].code)) != 0)
+		i++;
+	return known[i].status;
+}
+
+/* The text of a reply, without its codes. */
+static const char *
+text_of(const char *reply)
+{
+	const char *text = reply + strspn(reply, "0123456789");
+	size_t dsn = strspn(text + (*text == ' '), "0123456789.");
+
+	text += *text == ' ';
+	return dsn > 0 && text[dsn] == ' ' ? text + dsn + 1 : text;
+}
+
+/* Read a reply whose code must begin with `want`. */
+static int
+expect(struct handover *h, char want)
+{
+	do {
+		if (fflush(h->out) != 0 ||
+		    fgets(h->reply, sizeof(h->reply), h->in) == NULL ||
+		    strchr(h->reply, '\n') == NULL)
+			return broken(h);
+		h->reply[strcspn(h->reply, "\r\n")] = '\0';
+	} while (strnlen(h->reply, 4) == 4 && h->reply[3] == '-');
+	if (h->reply[0] == want)
+		return 0;
+	return intake_refuse(
+	    h->i, status_of(h->reply), "554 5.0.0", "%s", text_of(h->reply));
+}
+
+static int command(struct handover *h, char want, const char *fmt, ...)
+    PRINTFLIKE(3, 4);
+
+static int
+command(struct handover *h, char want, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vfprintf(h->out, fmt, ap);
+	va_end(ap);
+	(void)fputs("\r\n", h->out);
+	return expect(h, want);
+}
+
+/* All that is new to the other end; nothing may hold a CR or LF. */
+static int
+send_sender(struct handover *h)
+{
+	static const char *const rets[] = {[RET_DEFAULT] = "",
+	    [RET_FULL] = " RET=FULL",
+	    [RET_HDRS] = " RET=HDRS"};
+	const struct envelope *e = &h->i->env;
+
+	return command(h, '2', "MAIL FROM:<%s> BODY=8BITMIME SMTPUTF8%s%s%s",
+	    e->sender.text, rets[e->ret], e->envid != NULL ? " ENVID=" : "",
+	    e->envid != NULL ? e->envid : "");
+}
+
+static int
+send_recipient(struct handover *h, const struct recipient *r)
+{
+	/* In the order of the NOTIFY_* bits. */
+	static const char *const words[] = {
+	    "NEVER", "SUCCESS", "FAILURE", "DELAY"};
+	char notify[64] = "";
+	size_t len = 0;
+
+	for (size_t n = 0; n < ARRAY_LEN(words); n++)
+		if (r->notify & 1U << n)
+			len +=
+			    (size_t)snprintf(notify + len, sizeof(notify) - len,
+				"%s%s", len == 0 ? " NOTIFY=" : ",", words[n]);
+	return command(h, '2', "RCPT TO:<%s>%s", r->addr.text, notify);
+}
+
+static int
+send_envelope(struct handover *h)
+{
+	const struct recipients *r = &h->i->recipients;
+
+	if (expect(h, '2') != 0 || command(h, '2', "EHLO localhost") != 0 ||
+	    send_sender(h) != 0)
+		return -1;
+	for (size_t n = 0; n < r->count; n++)
+		if (send_recipient(h, &r->list[n]) != 0)
+			return -1;
+	return command(h, '3', "DATA");
+}
+
+/* ---- The data ---- */
+
+static int
+put_data(void *arg, const char *p, size_t len)
+{
+	struct handover *h = arg;
+
+	for (size_t n = 0; n < len; n++) {
+		if (p[n] == '.' && h->line_start)
+			(void)putc('.', h->out);
+		if (p[n] == '\n')
+			(void)putc('\r', h->out);
+		(void)putc(p[n], h->out);
+		h->line_start = p[n] == '\n';
+	}
+	return ferror(h->out) ? -1 : 0;
+}
+
+/* -F is known here alone; the rest of what is missing the other end adds. */
+static int
+put_from(struct handover *h, const char *full_name)
+{
+	const struct mail_header *header = &h->i->header;
+	struct header_field *fields;
+	struct buf from = {0};
+	bool present = full_name == NULL;
+	size_t count;
+	int result = 0;
+
+	count = header_scan(buf_str(&header->text), header->text.len, &fields);
+	for (size_t n = 0; n < count; n++)
+		present = present || fields[n].name == HEADER_FROM;
+	free(fields);
+	if (!present && buf_puts(&from, "From: ") == 0 &&
+	    header_put_phrase(&from, full_name) == 0 &&
+	    buf_printf(&from, " <%s>\n",
+		addr_is_null(&h->i->env.sender) ? "MAILER-DAEMON"
+						: h->i->env.sender.text) == 0)
+		result = put_data(h, from.data, from.len);
+	buf_free(&from);
+	return result;
+}
+
+static int
+send_message(struct handover *h, const char *full_name)
+{
+	struct intake *i = h->i;
+	bool reading = false;
+
+	h->line_start = true;
+	if (put_from(h, full_name) != 0 ||
+	    put_data(h, buf_str(&i->header.text), i->header.text.len) != 0 ||
+	    put_data(h, "\n", 1) != 0)
+		return broken(h);
+	if (mail_pass_body(&i->source, put_data, h, &reading) != 0)
+		return reading ? intake_reading_failed(i) : broken(h);
+	(void)fputs(".\r\n", h->out);
+	if (fflush(h->out) != 0)
+		return broken(h); /* the dot is the last to go */
+	h->ended = true;
+	return expect(h, '2');
+}
+
+int
+handover_message(struct intake *i, const char *full_name)
+{
+	struct handover h = {.i = i};
+	int fd = connect_to(i->in->conf->submit_socket), result;
+	char text[512];
+
+	if (fd == -1) {
+		say_what_is_missing(i->in->conf, text, sizeof(text));
+		return intake_refuse(i, EX_NOPERM, "451 4.3.0", "%s", text);
+	}
+	h.in = fdopen(fd, "r");
+	h.out = fdopen(dup(fd), "w");
+	if (h.in == NULL || h.out == NULL)
+		return intake_refuse(i, EX_OSERR, "451 4.3.0",
+		    "cannot hand over the message: %s", strerror(errno));
+	result = send_envelope(&h) == 0 ? send_message(&h, full_name) : -1;
+	/* Without a final dot what is still to be written must not go. */
+	(void)shutdown(fd, SHUT_RDWR);
+	(void)fclose(h.out);
+	(void)fclose(h.in);
+	return result;
+}
+
+/* ---- A whole session ---- */
+
+struct pump {
+	int fd;
+	bool over;  /* no more from standard input */
+	size_t len; /* read from there, not yet passed on */
+	char data[65536];
+};
+
+/* Returns false at the end. */
+static bool
+pump_in(struct pump *p)
+{
+	ssize_t n;
+
+	if (p->len == 0) {
+		n = read(STDIN_FILENO, p->data, sizeof(p->data));
+		if (n > 0)
+			p->len = (size_t)n;
+		if (n == 0 || (n == -1 && errno != EINTR && errno != EAGAIN)) {
+			(void)shutdown(p->fd, SHUT_WR);
+			p->over = true;
+		}
+		return true;
+	}
+	n = send(p->fd, p->data, p->len, MSG_DONTWAIT);
+	if (n == -1)
+		return errno == EINTR || errno == EAGAIN;
+	p->len -= (size_t)n;
+	memmove(p->data, p->data + n, p->len);
+	return true;
+}
+
+static bool
+pump_out(struct pump *p)
+{
+	char data[4096];
+	ssize_t n = read(p->fd, data, sizeof(data));
+
+	if (n == -1)
+		return errno == EINTR || errno == EAGAIN;
+	return n > 0 && write_full(STDOUT_FILENO, data, (size_t)n) == 0;
+}
+
+static void
+pump(struct pump *p)
+{
+	struct pollfd pfd[2];
+	bool more = true;
+
+	while (more) {
+		pfd[0] = (struct pollfd){.fd = p->fd, .events = POLLIN};
+		pfd[1] = (struct pollfd){.fd = -1, .events = POLLIN};
+		if (p->len > 0)
+			pfd[0].events |= POLLOUT;
+		else if (!p->over)
+			pfd[1].fd = STDIN_FILENO;
+		if (poll(pfd, 2, -1) == -1 && errno != EINTR)
+			return;
+		if (pfd[0].revents & ~POLLOUT)
+			more = pump_out(p);
+		else if (pfd[0].revents != 0 || pfd[1].revents != 0)
+			more = pump_in(p);
+	}
+}
+
+int
+handover_session(struct instance *in)
+{
+	struct pump p = {.fd = connect_to(in->conf->submit_socket)};
+	char text[512];
+
+	if (p.fd == -1) {
+		say_what_is_missing(in->conf, text, sizeof(text));
+		complain("%s", text);
+		log_event(LOG_SUBMIT, LOG_ERR, "uid=%lu: not accepted: %s",
+		    (unsigned long)in->caller, text);
+		/* Programs that speak SMTP show what they are answered. */
+		(void)printf("421 4.3.0 %s\r\n", text);
+		return EX_NOPERM;
+	}
+	pump(&p);
+	(void)close(p.fd);
+	return EX_OK;
+}
