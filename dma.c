@@ -75,7 +75,7 @@ group_is_missing(void)
 static void
 settle_rights(struct instance *in, const struct options *o)
 {
-	struct peer peer = {PEER_NONE};
+	struct peer peer = {.kind = PEER_NONE};
 
 	if (o->action == ACTION_SMTP)
 		smtpd_meet(&peer);

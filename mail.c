@@ -137,13 +137,6 @@ source_take_dot(struct mail_source *src, size_t len)
 	return true;
 }
 
-/* A line begins: how many bytes are there only to protect its dot. */
-static size_t
-source_doubled_dot(const struct mail_source *src)
-{
-	return src->dots_doubled && *source_text(src) == '.' ? 1 : 0;
-}
-
 /* ---- The header ---- */
 
 /* Append without NULs and CRs, neither of which a header may have. */
@@ -190,7 +183,7 @@ skip_from_lines(struct mail_source *src)
 static int
 read_header_line(struct mail_source *src, struct buf *text)
 {
-	size_t dot, len, name_len, start = text->len;
+	size_t len, name_len, start = text->len;
 	enum header_line kind;
 	const char *line;
 
@@ -198,8 +191,7 @@ read_header_line(struct mail_source *src, struct buf *text)
 		return -1;
 	if (len == 0 || source_take_dot(src, len))
 		return 0;
-	dot = source_doubled_dot(src);
-	if (put_clean(text, source_text(src) + dot, len - dot) == -1)
+	if (put_clean(text, source_text(src), len) == -1)
 		return -1;
 	line = buf_str(text) + start;
 	kind = header_line(line, text->len - start, &name_len);
@@ -277,7 +269,7 @@ mail_pass_body(struct mail_source *src,
     int (*put)(void *arg, const char *p, size_t len), void *arg, bool *reading)
 {
 	bool line_start = true;
-	size_t dot, len, used;
+	size_t len, used;
 	char *line;
 
 	*reading = true;
@@ -286,9 +278,6 @@ mail_pass_body(struct mail_source *src,
 			return -1;
 		if (used == 0 || (line_start && source_take_dot(src, used)))
 			break;
-		dot = line_start ? source_doubled_dot(src) : 0;
-		src->piece_pos += dot;
-		used -= dot;
 		line = source_text(src);
 		if (!src->dot_ends)
 			used = join_lines(src, used);

@@ -21,19 +21,12 @@ struct mail_source {
 	/* As read(2), instead of fd, or NULL. */
 	ssize_t (*read)(void *arg, char *p, size_t len);
 	void *arg;
-	bool dot_ends;     /* a line of one dot ends the message */
-	bool dots_doubled; /* with it: leading dots are doubled, as in SMTP */
-	int64_t maxsize;   /* bytes: header as read, body as stored; 0: any */
-	/*
-	 * After a lone dot (dot_seen) what was read beyond its line is
-	 * piece[piece_pos] up to piece[piece_len].
-	 */
-	char *piece;
-	size_t piece_len, piece_pos;
-	bool dot_seen;
+	bool dot_ends;   /* a line of one dot ends the message */
+	int64_t maxsize; /* bytes: header as read, body as stored; 0: any */
 	/* Private to mail.c. */
-	size_t piece_size;
-	bool at_end;
+	char *piece;
+	size_t piece_len, piece_pos, piece_size;
+	bool dot_seen, at_end;
 	int64_t taken;
 };
 

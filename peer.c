@@ -60,7 +60,7 @@ peer_find(int fd, struct peer *p)
 	} from;
 	socklen_t len = sizeof(from);
 
-	*p = (struct peer){PEER_UNKNOWN, .text = "[unknown]"};
+	*p = (struct peer){.kind = PEER_UNKNOWN, .text = "[unknown]"};
 	if (getpeername(fd, &from.any, &len) == -1) {
 		if (errno == ENOTSOCK || errno == EBADF)
 			p->kind = PEER_NONE;

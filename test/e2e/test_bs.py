@@ -630,6 +630,7 @@ def test_the_process_is_not_roots(system, listen):
             group=alice.pw_gid, extra_groups=[], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE) as client:
         client.stdout.readline()
+        wait_for(lambda: server.processes, "inetd to know its child")
         with open("/proc/%d/status" % server.processes[0].pid,
                   encoding="ascii") as file:
             status = file.read()

@@ -97,7 +97,7 @@ open_file(const void *text, size_t len)
 	return fd;
 }
 
-enum { PLAIN, DOT, SMTP };
+enum { PLAIN, DOT };
 
 #define TEXT(s) s, sizeof(s) - 1
 
@@ -168,17 +168,12 @@ static const struct {
     {DOT, TEXT("\n\r.\r\nd\n"), "", TEXT("\r.\nd\n")},
     {DOT, TEXT("\n.\r.\r\nd\r\r\n"), "", TEXT(".\r.\nd\n")},
     {DOT, TEXT("\nc\r"), "", TEXT("c\n")},
-    {SMTP, TEXT("..A: b\n\n..\n...c\n.d\ne..\n.\nf\n"), ".A: b\n",
-	TEXT(".\n..c\nd\ne..\n")},
-    {SMTP, TEXT("..hi\r\n.\r\n"), "", TEXT(".hi\n")},
-    {SMTP, TEXT("."), "", TEXT("")},
 };
 
 static void
 check_intake(size_t i, size_t first, size_t then)
 {
-	struct intake in = {.src.dot_ends = intakes[i].mode != PLAIN,
-	    .src.dots_doubled = intakes[i].mode == SMTP};
+	struct intake in = {.src.dot_ends = intakes[i].mode != PLAIN};
 	char printed[256];
 
 	in.src.fd = open_pieces(intakes[i].in, intakes[i].in_len, first, then);
@@ -210,26 +205,6 @@ test_intake(void **state)
 	}
 }
 
-static void
-test_dot_leaves_rest(void **state)
-{
-	struct intake in = {.src.dot_ends = true, .src.dots_doubled = true};
-
-	(void)state;
-	in.src.fd = open_pieces(TEXT("A: b\r\n\r\nc\r\n.\r\nQUIT\r\n"), 99, 99);
-	assert_int_equal(intake_run(&in), 0);
-	assert_true(in.src.dot_seen);
-	assert_int_equal(in.src.piece_len - in.src.piece_pos, 6);
-	assert_memory_equal(in.src.piece + in.src.piece_pos, "QUIT\r\n", 6);
-	intake_free(&in);
-
-	in = (struct intake){.src.dot_ends = true};
-	in.src.fd = open_pieces(TEXT("A: b\r\n\r\nc\r\n"), 99, 99);
-	assert_int_equal(intake_run(&in), 0);
-	assert_false(in.src.dot_seen);
-	intake_free(&in);
-}
-
 /* A text of `size` bytes made of lines of `line` bytes with their ends. */
 static char *
 make_text(size_t size, size_t line, const char *end)
@@ -259,12 +234,11 @@ test_long_lines(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_LEN(lines); i++) {
-		for (mode = PLAIN; mode <= SMTP; mode++) {
+		for (mode = PLAIN; mode <= DOT; mode++) {
 			text = make_text(size, lines[i], "\n");
 			text[0] = '\n';
 			text[size - 1] = '\n';
 			in = (struct intake){.src.dot_ends = mode != PLAIN,
-			    .src.dots_doubled = mode == SMTP,
 			    .src.fd = open_file(text, size)};
 			assert_int_equal(intake_run(&in), 0);
 			assert_int_equal(stored.len, size - 1);
@@ -771,7 +745,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_intake),
-	    cmocka_unit_test(test_dot_leaves_rest),
 	    cmocka_unit_test(test_long_lines),
 	    cmocka_unit_test(test_crlf_at_piece_end),
 	    cmocka_unit_test(test_odd_large),
