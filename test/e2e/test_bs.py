@@ -526,6 +526,7 @@ def test_who_may_not(held, listen):
     s = server.connect("192.0.2.3")
     assert s.reply().startswith("554 5.7.1 ")
     assert s.closed()
+    wait_for(lambda: server.processes, "inetd to know its child")
     assert server.processes[0].wait(10) == 77
     assert held.logged(r"SMTP client \[192\.0\.2\.3\] is not in RELAY_FROM")
 
