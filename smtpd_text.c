@@ -136,9 +136,8 @@ set_orcpt(struct smtpd_path *p, const char *value)
 
 	p->orcpt = value;
 	return semicolon != NULL && semicolon != value &&
-	       strlen(value) <= ORCPT_MAX &&
-	       addr_is_atoms(value, (size_t)(semicolon - value), '-') &&
-	       is_xtext(semicolon + 1, ORCPT_MAX);
+	       semicolon[1] != '\0' && is_xtext(value, ORCPT_MAX) &&
+	       addr_is_atoms(value, (size_t)(semicolon - value), '-');
 }
 
 static bool

@@ -606,9 +606,10 @@ def test_a_peer_sees_his_mail_and_gets_it_delivered(system, listen, smtp):
     system.wait_delivered()
 
 
-def test_mail_from_the_network_belongs_to_mail(system, listen):
+@pytest.mark.parametrize("user", ["root", "mail"])
+def test_mail_from_the_network_belongs_to_mail(system, listen, user):
     system.configure("DEFER")
-    server = listen(system, ("127.0.0.1", 0), user="root")
+    server = listen(system, ("127.0.0.1", 0), user=user)
     s = server.connect()
     s.reply()
     s.begin("a@x.example")

@@ -79,6 +79,8 @@ test_paths(void **state)
 	    {"TO:", "TO:<a@b> ORCPT=rfc822;a+2b", "501 5.5.4", NULL},
 	    {"TO:", "TO:<a@b> ORCPT=rfc822;a+2", "501 5.5.4", NULL},
 	    {"TO:", "TO:<a@b> ORCPT=rfc822;a=b", "501 5.5.4", NULL},
+	    {"TO:", "TO:<a@b> ORCPT=rfc\r822;a", "501 5.5.4", NULL},
+	    {"TO:", "TO:<a@b> ORCPT=rfc822;", "501 5.5.4", NULL},
 	    {"TO:", "TO:<a@b> SIZE=1", "555 5.5.4", NULL},
 	    {"TO:", "TO:<a@b> XYZZY", "555 5.5.4", NULL},
 	    {"FROM:", "FROM:<a@b> AUTH=<>", "555 5.5.4", NULL},
