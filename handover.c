@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,9 +27,14 @@
 #include "log.h"
 #include "util.h"
 
+#define OUT_SIZE 65536 /* bytes that go out in one write(2) */
+
 struct handover {
 	struct intake *i;
-	FILE *in, *out;
+	int fd;
+	struct buf out; /* not yet written */
+	char in[1024];  /* read, and not yet taken */
+	size_t pos, len;
 	char reply[1024]; /* the last line, without its end */
 	bool line_start;  /* of the data */
 	bool ended;       /* the final dot is on its way */
@@ -113,16 +117,48 @@ text_of(const char *reply)
 	return dsn > 0 && text[dsn] == ' ' ? text + dsn + 1 : text;
 }
 
+static int
+flush(struct handover *h)
+{
+	int result = write_full(h->fd, h->out.data, h->out.len);
+
+	buf_reset(&h->out);
+	return result;
+}
+
+/* Read a line of a reply. */
+static int
+read_line(struct handover *h)
+{
+	size_t n = 0;
+
+	for (;;) {
+		if (h->pos == h->len) {
+			ssize_t got = read(h->fd, h->in, sizeof(h->in));
+
+			if (got == -1 && errno == EINTR)
+				continue;
+			if (got <= 0)
+				return -1;
+			h->pos = 0;
+			h->len = (size_t)got;
+		}
+		if (h->in[h->pos] == '\n' || n + 1 == sizeof(h->reply))
+			break;
+		h->reply[n++] = h->in[h->pos++];
+	}
+	h->reply[n] = '\0';
+	h->reply[strcspn(h->reply, "\r")] = '\0';
+	return h->in[h->pos++] == '\n' ? 0 : -1;
+}
+
 /* Read a reply whose code must begin with `want`. */
 static int
 expect(struct handover *h, char want)
 {
 	do {
-		if (fflush(h->out) != 0 ||
-		    fgets(h->reply, sizeof(h->reply), h->in) == NULL ||
-		    strchr(h->reply, '\n') == NULL)
+		if (read_line(h) == -1)
 			return broken(h);
-		h->reply[strcspn(h->reply, "\r\n")] = '\0';
 	} while (strnlen(h->reply, 4) == 4 && h->reply[3] == '-');
 	if (h->reply[0] == want)
 		return 0;
@@ -130,19 +166,11 @@ expect(struct handover *h, char want)
 	    h->i, status_of(h->reply), "554 5.0.0", "%s", text_of(h->reply));
 }
 
-static int command(struct handover *h, char want, const char *fmt, ...)
-    PRINTFLIKE(3, 4);
-
+/* Send what was put out, and read its reply. */
 static int
-command(struct handover *h, char want, const char *fmt, ...)
+ask(struct handover *h, char want)
 {
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vfprintf(h->out, fmt, ap);
-	va_end(ap);
-	(void)fputs("\r\n", h->out);
-	return expect(h, want);
+	return flush(h) == 0 ? expect(h, want) : broken(h);
 }
 
 /* All that is new to the other end; nothing may hold a CR or LF. */
@@ -154,9 +182,11 @@ send_sender(struct handover *h)
 	    [RET_HDRS] = " RET=HDRS"};
 	const struct envelope *e = &h->i->env;
 
-	return command(h, '2', "MAIL FROM:<%s> BODY=8BITMIME SMTPUTF8%s%s%s",
-	    e->sender.text, rets[e->ret], e->envid != NULL ? " ENVID=" : "",
+	(void)buf_printf(&h->out,
+	    "MAIL FROM:<%s> BODY=8BITMIME SMTPUTF8%s%s%s\r\n", e->sender.text,
+	    rets[e->ret], e->envid != NULL ? " ENVID=" : "",
 	    e->envid != NULL ? e->envid : "");
+	return ask(h, '2');
 }
 
 static int
@@ -173,7 +203,8 @@ send_recipient(struct handover *h, const struct recipient *r)
 			len +=
 			    (size_t)snprintf(notify + len, sizeof(notify) - len,
 				"%s%s", len == 0 ? " NOTIFY=" : ",", words[n]);
-	return command(h, '2', "RCPT TO:<%s>%s", r->addr.text, notify);
+	(void)buf_printf(&h->out, "RCPT TO:<%s>%s\r\n", r->addr.text, notify);
+	return ask(h, '2');
 }
 
 static int
@@ -181,13 +212,16 @@ send_envelope(struct handover *h)
 {
 	const struct recipients *r = &h->i->recipients;
 
-	if (expect(h, '2') != 0 || command(h, '2', "EHLO localhost") != 0 ||
-	    send_sender(h) != 0)
+	if (expect(h, '2') != 0)
+		return -1;
+	(void)buf_puts(&h->out, "EHLO localhost\r\n");
+	if (ask(h, '2') != 0 || send_sender(h) != 0)
 		return -1;
 	for (size_t n = 0; n < r->count; n++)
 		if (send_recipient(h, &r->list[n]) != 0)
 			return -1;
-	return command(h, '3', "DATA");
+	(void)buf_puts(&h->out, "DATA\r\n");
+	return ask(h, '3');
 }
 
 /* ---- The data ---- */
@@ -197,15 +231,24 @@ put_data(void *arg, const char *p, size_t len)
 {
 	struct handover *h = arg;
 
-	for (size_t n = 0; n < len; n++) {
-		if (p[n] == '.' && h->line_start)
-			(void)putc('.', h->out);
-		if (p[n] == '\n')
-			(void)putc('\r', h->out);
-		(void)putc(p[n], h->out);
-		h->line_start = p[n] == '\n';
+	while (len > 0) {
+		const char *lf = memchr(p, '\n', len);
+		size_t n = lf != NULL ? (size_t)(lf - p) : len;
+
+		if (h->line_start && *p == '.')
+			(void)buf_putc(&h->out, '.');
+		(void)buf_put(&h->out, p, n);
+		h->line_start = lf != NULL;
+		if (lf != NULL) {
+			(void)buf_puts(&h->out, "\r\n");
+			n++;
+		}
+		p += n;
+		len -= n;
+		if (h->out.len >= OUT_SIZE && flush(h) == -1)
+			return -1;
 	}
-	return ferror(h->out) ? -1 : 0;
+	return 0;
 }
 
 /* -F is known here alone; the rest of what is missing the other end adds. */
@@ -246,8 +289,8 @@ send_message(struct handover *h, const char *full_name)
 		return broken(h);
 	if (mail_pass_body(&i->source, put_data, h, &reading) != 0)
 		return reading ? intake_reading_failed(i) : broken(h);
-	(void)fputs(".\r\n", h->out);
-	if (fflush(h->out) != 0)
+	(void)buf_puts(&h->out, ".\r\n");
+	if (flush(h) == -1)
 		return broken(h); /* the dot is the last to go */
 	h->ended = true;
 	return expect(h, '2');
@@ -257,23 +300,17 @@ int
 handover_message(struct intake *i, const char *full_name)
 {
 	struct handover h = {.i = i};
-	int fd = connect_to(i->in->conf->submit_socket), result;
 	char text[512];
+	int result;
 
-	if (fd == -1) {
+	h.fd = connect_to(i->in->conf->submit_socket);
+	if (h.fd == -1) {
 		say_what_is_missing(i->in->conf, text, sizeof(text));
 		return intake_refuse(i, EX_NOPERM, "451 4.3.0", "%s", text);
 	}
-	h.in = fdopen(fd, "r");
-	h.out = fdopen(dup(fd), "w");
-	if (h.in == NULL || h.out == NULL)
-		return intake_refuse(i, EX_OSERR, "451 4.3.0",
-		    "cannot hand over the message: %s", strerror(errno));
 	result = send_envelope(&h) == 0 ? send_message(&h, full_name) : -1;
-	/* Without a final dot what is still to be written must not go. */
-	(void)shutdown(fd, SHUT_RDWR);
-	(void)fclose(h.out);
-	(void)fclose(h.in);
+	buf_free(&h.out);
+	(void)close(h.fd);
 	return result;
 }
 

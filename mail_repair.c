@@ -90,8 +90,8 @@ put_received(struct buf *out, const struct mail_facts *f)
 
 	if (f->from != NULL)
 		return buf_printf(out,
-		    "Received: from %s\n\tby %s (dma " DMA_VERSION ") with "
-		    "ESMTP id %s;\n\t%s\n",
+		    "Received: from %s\n\tby %s (dma " DMA_VERSION ")\n"
+		    "\tid %s; %s\n",
 		    f->from, f->conf->mailname, f->id,
 		    rfc5322_date(date, sizeof(date), f->now));
 	return buf_printf(out,
