@@ -60,6 +60,7 @@ peer_find(int fd, struct peer *p)
 	} from;
 	socklen_t len = sizeof(from);
 
+	memset(&from, 0, sizeof(from));
 	*p = (struct peer){.kind = PEER_UNKNOWN, .text = "[unknown]"};
 	if (getpeername(fd, &from.any, &len) == -1) {
 		if (errno == ENOTSOCK || errno == EBADF)
