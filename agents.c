@@ -160,6 +160,8 @@ may_deliver_locally(const struct runner *r, const struct next_hop *h)
 static const char *
 unresolved(const struct conf *c, int error, char *buf, size_t size)
 {
+	if (error == EPERM)
+		return "LOCALONLY lets no mail go to another machine";
 	if (error == EACCES)
 		return "no credential for the user that SMARTHOST names";
 	if (error != EIO)
@@ -173,14 +175,17 @@ resolve_hop(struct runner *r, struct next_hop *h)
 {
 	struct outcome o = {0};
 	char buf[256];
+	int error;
 
 	if (h->resolved)
 		return 0;
 	hop_free(&h->hop);
 	while (route_hop(r->in->conf, h->route, h->choice, &h->hop) != 0) {
-		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
+		error = errno;
+		outcome_set(&o, OUTCOME_DEFER,
+		    error == EPERM ? "4.7.1" : "4.3.5",
 		    "no usable configuration for this next hop: %s",
-		    unresolved(r->in->conf, errno, buf, sizeof(buf)));
+		    unresolved(r->in->conf, error, buf, sizeof(buf)));
 		if (hops_next_choice(r, h)) {
 			log_event(LOG_QUEUE, LOG_WARNING,
 			    "%s; going on to the next of SMARTHOST", o.text);

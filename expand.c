@@ -37,6 +37,8 @@ struct expansion {
 	/* One byte an alias, by number; NULL until one is found. */
 	unsigned char *state;
 	unsigned depth;
+	const struct expand_watcher *watcher; /* instead of r, or NULL */
+	const struct addr *name;              /* what is expanded, as written */
 };
 
 enum alias_state { ALIAS_NEW, ALIAS_OPEN, ALIAS_DONE };
@@ -122,6 +124,24 @@ set_add(struct expansion *x, const struct addr *a)
 	return 0;
 }
 
+/* An address that leads no further. */
+static int
+arrive(struct expansion *x, const struct addr *a)
+{
+	if (x->watcher != NULL) {
+		x->watcher->end(x->watcher->arg, x->name, a);
+		return 0;
+	}
+	if (route_allowed(x->conf, a))
+		return set_add(x, a);
+	*x->why = x->depth == 0
+		      ? "is on another machine: LOCALONLY lets no mail go there"
+		      : "is an alias for an address on another machine: "
+			"LOCALONLY lets no mail go there";
+	errno = EPERM;
+	return -1;
+}
+
 /* ---- Aliases ---- */
 
 /* RFC 5321, 4.5.1 wants the first; notices to us come to the second. */
@@ -152,14 +172,28 @@ static int expand(struct expansion *x, const struct addr *a);
 static int
 expand_target(struct expansion *x, const char *text, const struct addr *name)
 {
-	struct addr a;
+	const struct addr *outer = x->name;
+	struct addr a, written;
 	const char *why;
+	int rc;
 
 	/* What is no address keeps the name: then its sender is told. */
-	if (addr_parse(&a, text, false, &why) == -1 ||
-	    route_localize(x->conf, &a, &why) == -1)
-		return set_add(x, name);
-	return expand(x, &a);
+	if (addr_parse(&a, text, false, &why) == -1)
+		return arrive(x, name);
+	written = a;
+	if (route_localize(x->conf, &a, &why) == -1)
+		return arrive(x, name);
+	x->name = &written;
+	rc = expand(x, &a);
+	x->name = outer;
+	return rc;
+}
+
+static void
+tell_alias(const struct expansion *x, const char *targets, size_t len)
+{
+	if (x->watcher != NULL)
+		x->watcher->alias(x->watcher->arg, x->name, targets, len);
 }
 
 static int
@@ -170,6 +204,7 @@ expand_alias(
 	const char *end = target + alias->targets.len;
 	int rc = 0;
 
+	tell_alias(x, alias->targets.data, alias->targets.len);
 	x->state[alias->number] = ALIAS_OPEN;
 	x->depth++;
 	for (; target < end && rc == 0; target += strlen(target) + 1)
@@ -190,17 +225,20 @@ expand(struct expansion *x, const struct addr *a)
 	static const struct addr root = {"root", 4};
 	const struct alias *alias = find_alias(x, a);
 
-	if (alias == NULL && is_role(a->text))
+	if (alias == NULL && is_role(a->text)) {
+		tell_alias(x, root.text, sizeof("root"));
+		x->name = &root;
 		return expand(x, &root);
+	}
 	if (alias == NULL)
-		return set_add(x, a);
+		return arrive(x, a);
 	if (x->state == NULL)
 		x->state = xcalloc(x->aliases->count, 1);
 	if (x->state[alias->number] == ALIAS_DONE)
 		return 0; /* all it leads to is in the set */
 	if (x->state[alias->number] == ALIAS_OPEN ||
 	    x->depth == ALIAS_DEPTH_MAX)
-		return set_add(x, a);
+		return arrive(x, a);
 	return expand_alias(x, alias, a);
 }
 
@@ -233,26 +271,52 @@ expand_is_user(const struct conf *c, const struct aliases *a,
 	       addr_local(&local, name, ADDR_MAX + 1) == 0;
 }
 
+static int
+expand_given(struct expansion *x)
+{
+	struct addr local = *x->to;
+	int rc;
+
+	errno = EINVAL;
+	if (addr_is_null(x->to)) {
+		*x->why = "is empty";
+		return -1;
+	}
+	if (route_localize(x->conf, &local, x->why) == -1)
+		return -1;
+	x->name = x->to;
+	rc = expand(x, &local);
+	free(x->state);
+	return rc;
+}
+
 int
 expand_add(struct recipients *r, const struct conf *c, const struct aliases *a,
     const struct addr *to, unsigned notify, const char *orcpt, const char **why)
 {
-	struct expansion x = {r, c, a, to, notify, orcpt, why, NULL, 0};
-	struct addr local = *to;
+	struct expansion x = {.r = r,
+	    .conf = c,
+	    .aliases = a,
+	    .to = to,
+	    .notify = notify,
+	    .orcpt = orcpt,
+	    .why = why};
 	size_t before = r->count;
-	int rc;
+	int rc = expand_given(&x);
 
-	if (addr_is_null(to)) {
-		*why = "is empty";
-		return -1;
-	}
-	if (route_localize(c, &local, why) == -1)
-		return -1;
-	rc = expand(&x, &local);
-	free(x.state);
 	if (rc != 0)
 		set_truncate(r, before);
 	return rc;
+}
+
+int
+expand_watch(const struct conf *c, const struct aliases *a,
+    const struct addr *to, const struct expand_watcher *w, const char **why)
+{
+	struct expansion x = {
+	    .conf = c, .aliases = a, .to = to, .why = why, .watcher = w};
+
+	return expand_given(&x);
 }
 
 int

@@ -24,6 +24,16 @@ struct recipients {
 	uint16_t *slots; /* the hash: index into list, plus one; NULL: few */
 };
 
+/* Who is told of each step of an expansion, in order, instead of a set. */
+struct expand_watcher {
+	/* A name leads to targets (len bytes, a NUL after each). */
+	void (*alias)(void *arg, const struct addr *name, const char *targets,
+	    size_t len);
+	/* An address, as written, ends as a localized one. */
+	void (*end)(void *arg, const struct addr *name, const struct addr *to);
+	void *arg;
+};
+
 /*
  * Add a recipient after localizing (route.h) and expanding aliases: a bare
  * name is looked up in any case; each target is parsed, localized and looked
@@ -37,12 +47,20 @@ struct recipients {
  * Postmaster and MAILER-DAEMON without an alias are root (RFC 5321, 4.5.1).
  * Of duplicates the first one's notify and orcpt count.  The null address is
  * no recipient.  The list and its strings belong to r.
- * Returns 0, or -1 with *why: over RECIPIENTS_MAX, errno E2BIG; or no
- * address.  r is as it was then.
+ * Returns 0, or -1 with *why and errno: E2BIG over RECIPIENTS_MAX, EPERM on
+ * another machine (for an alias: one of its targets is) under LOCALONLY,
+ * EINVAL no address.  r is as it was then.
  */
 int expand_add(struct recipients *r, const struct conf *c,
     const struct aliases *a, const struct addr *to, unsigned notify,
     const char *orcpt, const char **why);
+
+/*
+ * Tell w where `to` would go, an alias before what it leads to; under
+ * LOCALONLY others end too.  Returns 0, or -1 with *why: no address.
+ */
+int expand_watch(const struct conf *c, const struct aliases *a,
+    const struct addr *to, const struct expand_watcher *w, const char **why);
 
 /* The same without looking at it: no localizing, no aliases. */
 int expand_keep(struct recipients *r, const struct addr *to, unsigned notify,

@@ -141,6 +141,9 @@ hop_for_key(const struct conf *c, const char *key, size_t choice, struct hop *h)
 	errno = ENOENT;
 	if (choice >= (relay ? c->nrelays : 1))
 		return -1;
+	errno = EPERM; /* such mail was queued before it was set */
+	if (c->localonly && user == NULL)
+		return -1;
 	if (relay)
 		return hop_relay(c, &c->relays[choice], h);
 	if (domain != NULL)
@@ -179,4 +182,10 @@ route_localize(const struct conf *c, struct addr *a, const char **why)
 		a->at = strlen(a->text);
 	}
 	return c->nullclient ? addr_qualify(a, c->mailname, why) : 0;
+}
+
+bool
+route_allowed(const struct conf *c, const struct addr *a)
+{
+	return !c->localonly || addr_domain(a) == NULL;
 }

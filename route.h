@@ -6,6 +6,8 @@
 #ifndef DMA_ROUTE_H
 #define DMA_ROUTE_H
 
+#include <stdbool.h>
+
 #include "addr.h"
 #include "conf.h"
 #include "job.h"
@@ -23,6 +25,7 @@ void route_key(const struct conf *c, const struct addr *to, char *dst);
  * (only 0 elsewhere).  Everything in *h is the caller's, see hop_free().
  * Returns 0; -1 with *h zeroed and errno, all of which defer but ENOENT:
  *	ENOENT	no such choice
+ *	EPERM	LOCALONLY: nothing goes over the network
  *	EACCES	SMARTHOST names a user@ that auth.conf has no line for
  *	EIO	CERTFILE cannot be read, or is over CERTFILE_MAX
  *	EINVAL	not a key
@@ -36,5 +39,8 @@ int route_hop(
  * address becomes user@MAILNAME.  Returns 0, or -1 with *why.
  */
 int route_localize(const struct conf *c, struct addr *a, const char **why);
+
+/* False for a localized address that LOCALONLY lets no mail go to. */
+bool route_allowed(const struct conf *c, const struct addr *a);
 
 #endif

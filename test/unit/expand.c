@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -299,10 +300,107 @@ test_bad_target(void **state)
 	end(&w);
 }
 
+/* LOCALONLY: a local recipient alone, also at the end of an alias. */
+static void
+test_localonly(void **state)
+{
+	static const struct {
+		const char *to, *why;
+	} cases[] = {
+	    {"joe", NULL},
+	    {"joe@here.example", NULL},
+	    {"team", NULL},
+	    {"a@x.example",
+		"is on another machine: LOCALONLY lets no mail go there"},
+	    {"away", "is an alias for an address on another machine: "
+		     "LOCALONLY lets no mail go there"},
+	    {"both", "is an alias for an address on another machine: "
+		     "LOCALONLY lets no mail go there"},
+	    {"Postmaster", NULL},
+	};
+	struct world w;
+	const char *why;
+	int rc;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		begin(&w, "MAILNAME here.example\nLOCALONLY\n",
+		    "team: joe, ann\naway: b@x.example\nboth: joe, away\n");
+		why = NULL;
+		rc = add(&w, cases[i].to, &why);
+		if (cases[i].why != NULL) {
+			assert_int_equal(errno, EPERM);
+			assert_int_equal(rc, -1);
+			assert_string_equal(why, cases[i].why);
+		} else {
+			assert_int_equal(rc, 0);
+		}
+		end(&w);
+	}
+}
+
+static void
+note_alias(void *arg, const struct addr *name, const char *targets, size_t len)
+{
+	struct buf *b = arg;
+
+	assert_int_equal(buf_printf(b, "%s=", name->text), 0);
+	for (const char *p = targets; p < targets + len; p += strlen(p) + 1)
+		assert_int_equal(buf_printf(b, "%s,", p), 0);
+}
+
+static void
+note_end(void *arg, const struct addr *name, const struct addr *to)
+{
+	assert_int_equal(buf_printf(arg, "%s>%s,", name->text, to->text), 0);
+}
+
+/* -bv is told what a submission would do, in order, with names as written. */
+static void
+test_watch(void **state)
+{
+	static const struct {
+		const char *to, *told;
+	} cases[] = {
+	    {"joe", "joe>joe,"},
+	    {"Joe@localhost", "Joe@localhost>Joe,"},
+	    {"a@x.example", "a@x.example>a@x.example,"},
+	    {"root", "root=admin@here.example,b@x.example,"
+		     "admin@here.example=joe,joe>joe,b@x.example>b@x.example,"},
+	    {"postmaster",
+		"postmaster=root,root=admin@here.example,b@x.example,"
+		"admin@here.example=joe,joe>joe,b@x.example>b@x.example,"},
+	    {"me", "me=me,me>me,"},
+	    {"loop", "loop=pool,pool=loop,loop>loop,"},
+	};
+	struct expand_watcher watcher = {note_alias, note_end, NULL};
+	struct buf told = {0};
+	struct world w;
+	struct addr a;
+	const char *why;
+
+	(void)state;
+	begin(&w, "MAILNAME here.example\n",
+	    "root: admin@here.example, b@x.example\nadmin: joe\nme: me\n"
+	    "loop: pool\npool: loop\n");
+	watcher.arg = &told;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(addr_parse(&a, cases[i].to, false, &why), 0);
+		assert_int_equal(
+		    expand_watch(w.c, &w.a, &a, &watcher, &why), 0);
+		assert_string_equal(told.data, cases[i].told);
+		buf_reset(&told);
+	}
+	buf_free(&told);
+	end(&w);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_localonly),
+	    cmocka_unit_test(test_watch),
 	    cmocka_unit_test(test_expansion),
 	    cmocka_unit_test(test_duplicates),
 	    cmocka_unit_test(test_null_address),

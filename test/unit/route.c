@@ -289,6 +289,32 @@ test_certificate(void **state)
 	conf_free(c);
 }
 
+/* Not even mail that was queued before: there is no such hop. */
+static void
+test_localonly(void **state)
+{
+	static const char relay[] = "SMARTHOST a,b\nLOCALONLY\n";
+	static const char *const keys[] = {"relay:0", "mx:x.example"};
+	struct conf *c = configure(relay, "");
+	struct addr here = address("joe"), away = address("joe@x.example");
+	struct hop h;
+
+	(void)state;
+	assert_true(route_allowed(c, &here));
+	assert_false(route_allowed(c, &away));
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		assert_int_equal(route_hop(c, keys[i], 0, &h), -1);
+		assert_int_equal(errno, EPERM);
+	}
+	assert_int_equal(route_hop(c, "relay:0", 1, &h), -1);
+	assert_int_equal(route_hop(c, "local:joe", 0, &h), 0);
+	hop_free(&h);
+	conf_free(c);
+	c = configure("", "");
+	assert_true(route_allowed(c, &away));
+	conf_free(c);
+}
+
 int
 main(void)
 {
@@ -302,6 +328,7 @@ main(void)
 	    cmocka_unit_test(test_hop_mx),
 	    cmocka_unit_test(test_helo),
 	    cmocka_unit_test(test_certificate),
+	    cmocka_unit_test(test_localonly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
