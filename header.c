@@ -17,11 +17,13 @@
 #include "limits.h"
 #include "util.h"
 
-/* An encoded-word has 75 bytes at most (RFC 2047, 2). */
-#define WORD_HEAD     "=?utf-8?Q?"
-#define WORD_TAIL     "?="
-#define WORD_TEXT_MAX (75 - (sizeof(WORD_HEAD) - 1) - (sizeof(WORD_TAIL) - 1))
-#define UTF8_MAX      4 /* bytes of one character */
+/* A line with an encoded-word has 76 bytes at most (RFC 2047, 2). */
+#define WORD_HEAD "=?utf-8?Q?"
+#define WORD_TAIL "?="
+#define WORD_LINE (76 - (sizeof("Resent-From: ") - 1))
+#define WORD_TEXT_MAX                                                          \
+	(WORD_LINE - (sizeof(WORD_HEAD) - 1) - (sizeof(WORD_TAIL) - 1))
+#define UTF8_MAX 4 /* bytes of one character */
 
 static const struct {
 	const char *text;
@@ -29,26 +31,28 @@ static const struct {
 	unsigned traits;
 } known[] = {
     {"Bcc", HEADER_BCC, HEADER_RECIPIENTS | HEADER_DROPPED},
-    {"Cc", HEADER_CC, HEADER_RECIPIENTS | HEADER_QUALIFIED},
+    {"Cc", HEADER_CC, HEADER_RECIPIENTS | HEADER_ADDRESSES},
     {"Content-Length", HEADER_OTHER, HEADER_DROPPED},
     {"Date", HEADER_DATE, 0},
-    {"From", HEADER_FROM, HEADER_QUALIFIED},
+    {"From", HEADER_FROM, HEADER_ADDRESSES | HEADER_AUTHOR},
     {"Message-ID", HEADER_MESSAGE_ID, 0},
     {"Received", HEADER_RECEIVED, 0},
-    {"Reply-To", HEADER_OTHER, HEADER_QUALIFIED},
+    {"Reply-To", HEADER_OTHER, HEADER_ADDRESSES},
     {"Resent-Bcc", HEADER_OTHER,
 	HEADER_RESENT | HEADER_RECIPIENTS | HEADER_DROPPED},
     {"Resent-Cc", HEADER_OTHER,
-	HEADER_RESENT | HEADER_RECIPIENTS | HEADER_QUALIFIED},
-    {"Resent-Date", HEADER_OTHER, HEADER_RESENT},
-    {"Resent-From", HEADER_OTHER, HEADER_RESENT | HEADER_QUALIFIED},
-    {"Resent-Message-ID", HEADER_OTHER, HEADER_RESENT},
-    {"Resent-Sender", HEADER_OTHER, HEADER_RESENT | HEADER_QUALIFIED},
+	HEADER_RESENT | HEADER_RECIPIENTS | HEADER_ADDRESSES},
+    {"Resent-Date", HEADER_RESENT_DATE, HEADER_RESENT},
+    {"Resent-From", HEADER_RESENT_FROM,
+	HEADER_RESENT | HEADER_ADDRESSES | HEADER_AUTHOR},
+    {"Resent-Message-ID", HEADER_RESENT_MESSAGE_ID, HEADER_RESENT},
+    {"Resent-Sender", HEADER_OTHER,
+	HEADER_RESENT | HEADER_ADDRESSES | HEADER_AUTHOR},
     {"Resent-To", HEADER_OTHER,
-	HEADER_RESENT | HEADER_RECIPIENTS | HEADER_QUALIFIED},
+	HEADER_RESENT | HEADER_RECIPIENTS | HEADER_ADDRESSES},
     {"Return-Path", HEADER_OTHER, HEADER_DROPPED},
-    {"Sender", HEADER_OTHER, HEADER_QUALIFIED},
-    {"To", HEADER_TO, HEADER_RECIPIENTS | HEADER_QUALIFIED},
+    {"Sender", HEADER_OTHER, HEADER_ADDRESSES | HEADER_AUTHOR},
+    {"To", HEADER_TO, HEADER_RECIPIENTS | HEADER_ADDRESSES},
 };
 
 enum header_line
@@ -114,48 +118,122 @@ header_scan(const char *block, size_t len, struct header_field **fields)
 	return count;
 }
 
-/* A field's body that is being copied with domains put in. */
-struct qualify {
-	struct buf *out;
-	const char *body, *domain;
-	size_t copied; /* bytes of it */
-};
-
 static int
-put_qualified(void *arg, const struct addr *a, size_t start, size_t end)
+put_name(struct buf *out, const char *block, const struct header_field *f)
 {
-	struct qualify *q = arg;
-	const char *from = q->body + q->copied;
+	size_t end = f->body - 1;
 
-	(void)start;
-	if (!addr_is_bare(a))
-		return 0;
-	if (buf_put(q->out, from, end - q->copied) == -1)
+	while (ascii_isblank(block[end - 1]))
+		end--;
+	if (buf_put(out, block + f->start, end - f->start) == -1)
 		return -1;
-	q->copied = end;
-	return buf_printf(q->out, "@%s", q->domain);
+	return buf_putc(out, ':');
 }
 
 int
-header_put_qualified(struct buf *out, const char *block,
-    const struct header_field *f, const char *domain)
+header_put_field(
+    struct buf *out, const char *block, const struct header_field *f)
 {
-	struct qualify q = {
-	    .out = out, .body = block + f->body, .domain = domain};
+	if (put_name(out, block, f) == -1)
+		return -1;
+	return buf_put(out, block + f->body, f->end - f->body);
+}
+
+/* A field's body that is being copied with addresses changed. */
+struct edit {
+	struct buf *out;
+	const char *body;
+	size_t copied; /* bytes of it */
+	bool (*edit)(void *arg, struct addr *a);
+	void *arg;
+};
+
+static int
+put_edited(void *arg, const struct addr *a, size_t start, size_t end)
+{
+	struct edit *e = arg;
+	struct addr changed = *a;
+
+	if (!e->edit(e->arg, &changed))
+		return 0;
+	if (buf_put(e->out, e->body + e->copied, start - e->copied) == -1)
+		return -1;
+	e->copied = end;
+	return buf_puts(e->out, changed.text);
+}
+
+int
+header_put_edited(struct buf *out, const char *block,
+    const struct header_field *f, bool (*edit)(void *arg, struct addr *a),
+    void *arg)
+{
+	struct edit e = {
+	    .out = out, .body = block + f->body, .edit = edit, .arg = arg};
 	size_t mark, len = f->end - f->body;
 	const char *why;
+	int result = 0;
 
-	if (buf_put(out, block + f->start, f->body - f->start) == -1)
+	if (put_name(out, block, f) == -1)
 		return -1;
 	mark = out->len;
-	if (addr_parse_list(q.body, len, put_qualified, &q, &why) == -1) {
+	if (addr_parse_list(e.body, len, put_edited, &e, &why) == -1) {
 		if (why == NULL)
 			return -1;
 		/* Malformed further on: it stays as it is. */
 		buf_truncate(out, mark);
-		q.copied = 0;
+		e.copied = 0;
+		result = 1;
 	}
-	return buf_put(out, q.body + q.copied, len - q.copied);
+	if (buf_put(out, e.body + e.copied, len - e.copied) == -1)
+		return -1;
+	return result;
+}
+
+/* How long is the token that p begins with: a comment, a quote, or a byte. */
+static size_t
+plain_token(const char *p, size_t len)
+{
+	size_t i, depth = 0;
+
+	for (i = 0; i < len; i++) {
+		if (p[i] == '\\' && i + 1 < len && p[i + 1] != '\n')
+			i++;
+		else if (*p == '"' && p[i] == '"' && i > 0)
+			break;
+		else if (*p == '(' && p[i] == '(')
+			depth++;
+		else if (*p == '(' && p[i] == ')' && --depth == 0)
+			break;
+		if (*p != '"' && *p != '(')
+			break;
+	}
+	return i < len ? i + 1 : len;
+}
+
+int
+header_put_plain(struct buf *out, const char *body, size_t len)
+{
+	const char *before = "";
+	size_t n;
+
+	/* What an open quote would take with it. */
+	while (
+	    len > 0 && (ascii_isblank(body[len - 1]) || body[len - 1] == '\n'))
+		len--;
+	for (; len > 0; body += n, len -= n) {
+		n = plain_token(body, len);
+		if (*body == '\n')
+			before = "\n ";
+		else if ((ascii_isblank(*body) || *body == '(') &&
+			 before[0] == '\0')
+			before = " ";
+		if (*body == '\n' || ascii_isblank(*body) || *body == '(')
+			continue;
+		if (buf_puts(out, before) == -1 || buf_put(out, body, n) == -1)
+			return -1;
+		before = "";
+	}
+	return buf_putc(out, '\n');
 }
 
 /* ---- A person's name ---- */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "addr.h"
 #include "buf.h"
 
 /* Those that somebody asks for by name. */
@@ -20,6 +21,9 @@ enum header_name {
 	HEADER_FROM,
 	HEADER_MESSAGE_ID,
 	HEADER_RECEIVED,
+	HEADER_RESENT_DATE,
+	HEADER_RESENT_FROM,
+	HEADER_RESENT_MESSAGE_ID,
 	HEADER_TO,
 	HEADER_NAMES /* how many */
 };
@@ -28,7 +32,8 @@ enum header_traits {
 	HEADER_RESENT = 1,     /* one of the Resent- fields */
 	HEADER_RECIPIENTS = 2, /* -t takes its addresses */
 	HEADER_DROPPED = 4,    /* does not leave the machine */
-	HEADER_QUALIFIED = 8   /* its bare addresses get a domain */
+	HEADER_ADDRESSES = 8,  /* a list of addresses; bare ones get a domain */
+	HEADER_AUTHOR = 16     /* who wrote or sent: SENDERS may change it */
 };
 
 /* One field in a header block; offsets into it, LF line ends. */
@@ -55,12 +60,27 @@ enum header_line header_line(const char *line, size_t len, size_t *name_len);
 size_t header_scan(const char *block, size_t len, struct header_field **fields);
 
 /*
- * Append the field to out with each bare address in it qualified by
- * "@domain"; everything else byte for byte.  A field whose address list
- * does not parse is copied as it is.  Returns 0, or -1 (EMSGSIZE).
+ * Append the field without the blanks before its colon: many readers find
+ * none of that name otherwise.
  */
-int header_put_qualified(struct buf *out, const char *block,
-    const struct header_field *f, const char *domain);
+int header_put_field(
+    struct buf *out, const char *block, const struct header_field *f);
+
+/*
+ * The same with each address in it that edit() changes (it
+ * returns true then) in its new spelling; everything else byte for byte.
+ * Returns 0; 1: its address list does not parse, and it was copied as it is,
+ * though edit() may have been called; or -1 (EMSGSIZE).
+ */
+int header_put_edited(struct buf *out, const char *block,
+    const struct header_field *f, bool (*edit)(void *arg, struct addr *a),
+    void *arg);
+
+/*
+ * Append the body of a list of addresses (whole lines) without its comments
+ * and without the blanks that nothing follows; ends with an LF.
+ */
+int header_put_plain(struct buf *out, const char *body, size_t len);
 
 /*
  * Append a phrase for From: an atom sequence as it is, else quoted; text

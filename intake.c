@@ -95,7 +95,7 @@ find_submitter(struct intake *i)
 }
 
 static void
-report_alias(void *arg, const char *line)
+report_line(void *arg, const char *line)
 {
 	(void)arg;
 	log_event(LOG_SUBMIT, LOG_WARNING, "%s", line);
@@ -107,7 +107,7 @@ load_aliases(struct intake *i)
 {
 	const char *path = i->in->conf->aliases;
 
-	if (aliases_load(&i->aliases, path, report_alias, NULL) != 0)
+	if (aliases_load(&i->aliases, path, report_line, NULL) != 0)
 		log_event(LOG_SUBMIT, LOG_ERR, "%s: cannot read: %s", path,
 		    strerror(errno));
 }
@@ -137,9 +137,34 @@ intake_close(struct intake *i)
 	intake_reset(i);
 	mail_source_free(&i->source);
 	aliases_free(&i->aliases);
+	senders_free(&i->senders);
 }
 
 /* ---- From whom, to whom ---- */
+
+/*
+ * A bad line costs itself alone.  Without the file nothing is accepted, as
+ * with any other wrong value of dma.conf: mail that kept its sender would be
+ * refused by the relay later, for good, and only its sender, root or nagios,
+ * would be told.
+ */
+static int
+load_senders(struct intake *i)
+{
+	const struct conf *c = i->in->conf;
+
+	if (i->senders.conf != NULL ||
+	    senders_load(&i->senders, c, report_line, NULL) == 0)
+		return 0;
+	senders_free(&i->senders);
+	return intake_refuse(i, EX_CONFIG, "451 4.3.5", "SENDERS: %s: %s",
+	    c->senders,
+	    errno == EINVAL   ? "is not a regular file"
+	    : errno == EPERM  ? "can be changed by everybody: chmod o-w it"
+	    : errno == EACCES ? "Permission denied: chgrp " DMA_GROUP
+				" and chmod g+r it"
+			      : strerror(errno));
+}
 
 /* MASQUERADE overrides the sender's parts (dma 0.14), never the null one. */
 static int
@@ -162,6 +187,23 @@ masquerade(struct intake *i)
 	return 0;
 }
 
+/* What SENDERS has, MASQUERADE leaves alone. */
+static int
+rewrite_sender(struct intake *i)
+{
+	const struct addr before = i->env.sender, *stands;
+	int result = 0;
+
+	if (load_senders(i) != 0)
+		return -1;
+	if ((stands = senders_lookup(&i->senders, &before)) != NULL)
+		i->env.sender = *stands;
+	else
+		result = masquerade(i);
+	i->rewritten = !addr_equal(&before, &i->env.sender);
+	return result;
+}
+
 /* What was given, else EMAIL, else the account; a bare one gets MAILNAME. */
 int
 intake_set_sender(struct intake *i, const char *given)
@@ -170,6 +212,7 @@ intake_set_sender(struct intake *i, const char *given)
 	struct addr *a = &i->env.sender;
 	const char *why = NULL;
 
+	i->rewritten = false;
 	if (given != NULL) {
 		if (addr_parse(a, given, true, &why) != 0)
 			return intake_refuse(i, EX_DATAERR, "553 5.1.7",
@@ -188,7 +231,7 @@ intake_set_sender(struct intake *i, const char *given)
 	if (addr_qualify(a, in->conf->mailname, &why) != 0)
 		return intake_refuse(i, EX_DATAERR, "553 5.1.7",
 		    "sender \"%s\" %s", a->text, why);
-	return masquerade(i);
+	return rewrite_sender(i);
 }
 
 int
@@ -207,6 +250,9 @@ intake_add_recipient(
 	if (errno == E2BIG)
 		return intake_refuse(i, EX_DATAERR, "452 4.5.3",
 		    "there are more than %d recipients", RECIPIENTS_MAX);
+	if (errno == EPERM)
+		return intake_refuse(i, EX_UNAVAILABLE, "550 5.7.1",
+		    "recipient \"%s\" %s", a->text, why);
 	return intake_refuse(
 	    i, EX_DATAERR, "553 5.1.3", "recipient \"%s\" %s", a->text, why);
 }
@@ -330,6 +376,8 @@ append_header(struct intake *i, struct spool_draft *d)
 {
 	struct mail_facts facts = {.conf = i->in->conf,
 	    .sender = &i->env.sender,
+	    .rewritten = i->rewritten,
+	    .senders = &i->senders,
 	    .full_name = i->full_name,
 	    .login = i->login,
 	    .from = i->from,

@@ -19,6 +19,7 @@
 #include "expand.h"
 #include "instance.h"
 #include "mail.h"
+#include "senders.h"
 
 enum delivery_mode { DELIVER_BACKGROUND, DELIVER_FOREGROUND, DELIVER_QUEUE };
 
@@ -32,11 +33,13 @@ struct refusal {
 struct intake {
 	struct instance *in;
 	struct aliases aliases;
+	struct senders senders; /* read when the first sender is set */
 	char login[USERNAME_MAX + 16];
 	char full_name[FULLNAME_MAX + 1]; /* of the account; -F replaces it */
 	const char *from; /* "host ([address])": not a local user; or NULL */
 	/* Of the message under way; the caller sets envid and ret in env. */
 	struct envelope env;
+	bool rewritten; /* its sender: by SENDERS or MASQUERADE */
 	struct recipients recipients;
 	struct mail_header header;
 	struct mail_source source; /* the caller sets where it reads from */

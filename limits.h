@@ -25,6 +25,7 @@
 #define LINE_WIRE_MAX    998           /* RFC 5322, 2.1.1, without CRLF */
 #define ALIAS_DEPTH_MAX  50            /* expansions of one recipient */
 #define CONF_FILE_MAX    (1024 * 1024) /* bytes of dma.conf, auth.conf */
+#define SENDERS_FILE_MAX (1024 * 1024) /* bytes */
 #define ALIASES_FILE_MAX (64 * 1024 * 1024) /* bytes */
 #define RETRY_STEPS_MAX  16
 

@@ -162,7 +162,7 @@ skip_from_lines(struct mail_source *src)
 {
 	static const char from[] = "From ";
 	const char *line;
-	size_t len, mark;
+	size_t len, mark, name_len;
 
 	for (;;) {
 		if (source_peek_line(src, &len) == -1)
@@ -170,7 +170,8 @@ skip_from_lines(struct mail_source *src)
 		line = source_text(src);
 		mark = len > 0 && line[0] == '>' ? 1 : 0;
 		if (len - mark < sizeof(from) - 1 ||
-		    memcmp(line + mark, from, sizeof(from) - 1) != 0)
+		    memcmp(line + mark, from, sizeof(from) - 1) != 0 ||
+		    header_line(line, len, &name_len) == HEADER_LINE_FIELD)
 			return 0;
 		src->piece_pos += len;
 	}

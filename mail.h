@@ -13,6 +13,7 @@
 #include "addr.h"
 #include "buf.h"
 #include "conf.h"
+#include "senders.h"
 #include "spool.h"
 
 /* Where a message comes from: a descriptor, read in large pieces. */
@@ -39,9 +40,11 @@ struct mail_header {
 struct mail_facts {
 	const struct conf *conf;
 	const struct addr *sender; /* reverse-path: null, or with a domain */
-	const char *full_name;     /* -F or the account's, or NULL */
-	const char *login;         /* of the submitter, "uid=N" if none */
-	const char *from;          /* "host ([address])", or NULL: login */
+	bool rewritten;            /* it was another one before */
+	const struct senders *senders;
+	const char *full_name; /* -F or the account's, or NULL */
+	const char *login;     /* of the submitter, "uid=N" if none */
+	const char *from;      /* "host ([address])", or NULL: login */
 	uid_t uid;
 	const char *id; /* queue id */
 	int64_t now;    /* seconds since the epoch */
@@ -57,8 +60,9 @@ struct mail_facts {
 int mail_read_header(struct mail_source *src, struct mail_header *h);
 
 /*
- * The addresses of To, Cc and Bcc, or of Resent-To, -Cc and -Bcc where there
- * is any Resent- field, in order, through each() (0 to go on).
+ * The addresses of To, Cc and Bcc, or where there is any Resent- field, of
+ * the first block's Resent-To, -Cc and -Bcc, in order, through each() (0 to
+ * go on).
  * Returns 0, or -1 with why a text that names the field, or empty where
  * each() stopped it.
  */
@@ -68,8 +72,10 @@ int mail_header_recipients(const struct mail_header *h,
 
 /*
  * The header that is stored: a Received field, the fields as they came less
- * Bcc, Resent-Bcc, Return-Path and Content-Length, bare addresses qualified,
- * then what is missing of Date, Message-ID, From and To; and the empty line.
+ * Bcc, Resent-Bcc, Return-Path, Content-Length and empty lists of addresses;
+ * bare addresses qualified, authors changed as SENDERS and HEADERS say; then
+ * what is missing of Date, Message-ID, From and To, and before the first
+ * Resent- field of Resent-Date, -Message-ID and -From; and the empty line.
  * Returns 0, or -1 with EMSGSIZE.
  */
 int mail_repair_header(const struct mail_header *h,

@@ -40,7 +40,7 @@ DMA_OBJS=	peer.o smtpd.o smtpd_text.o handover.o \
 		bounce.o import.o job.o spool.o spool_draft.o spool_journal.o \
 		spool_old.o \
 		spool_wake.o envelope.o addr.o addr_parse.o header.o conf.o conf_relay.o \
-		conf_value.o \
+		conf_value.o senders.o \
 		aliases_parse.o aliases_scan.o $(FLOOR0)
 BECOME_OBJS=	dotlock.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \

@@ -29,7 +29,7 @@ ROOT_SCRATCH = pathlib.Path("/var/tmp/dma-e2e")
 
 USERS = {  # name: (uid, gid, full name)
     "alice": (54321, 54321, "Alice Example"),
-    "bob": (54322, 54322, "Bob Example"),
+    "bob": (54322, 54322, "& B\u00f6b, Room 1"),
     "dmatest": (54323, 54323, "agents of the test"),
     "postfix": (54330, 54330, ""),
     "dovecot": (54332, 54332, ""),

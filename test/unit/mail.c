@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "header.h"
 #include "mail.h"
 #include "util.h"
 
@@ -511,6 +512,18 @@ test_recipients(void **state)
 	    {"Resent-Date: x\nTo: a\nBcc: b\n", ""},
 	    {"To: a\nBad: \"\n", "a "},
 	    {"Resent-To: a\nTo: \"\n", "a "},
+	    /* Who got it when it was resent before gets it no more. */
+	    {"Resent-From: f\nResent-To: a\nresent-to: b\nReceived: x\n"
+	     "Resent-To: c\nTo: d\n",
+		"a b "},
+	    {"Resent-From: f\nResent-To: a\nX: y\nResent-Cc: b\n"
+	     "Resent-From: f\nResent-To: c\n",
+		"a b "},
+	    {"Received: x\nResent-Bcc: a\nResent-Date: x\nResent-Date: x\n"
+	     "Resent-To: b\n",
+		"a "},
+	    {"To:\nCc: \n\t\nBcc: a,\n", "a "},
+	    {"Apparently-To: a\nErrors-To: b\n", ""},
 	};
 	struct mail_header h;
 	struct gathered g;
@@ -558,7 +571,8 @@ test_recipients_errors(void **state)
 
 #define NOW 1795198157 /* Fri, 20 Nov 2026 18:09:17 UTC */
 
-static struct conf conf = {.mailname = "h.example"};
+static struct conf conf = {.mailname = "h.example", .hostname = "host"};
+static struct senders senders;
 static const struct addr null_sender;
 
 static struct mail_facts
@@ -567,6 +581,7 @@ make_facts(const struct addr *sender, const char *full_name)
 	setenv("TZ", "UTC0", 1);
 	return (struct mail_facts){.conf = &conf,
 	    .sender = sender,
+	    .senders = &senders,
 	    .full_name = full_name,
 	    .login = "joe",
 	    .uid = 1000,
@@ -589,10 +604,15 @@ repair(const char *header, const struct mail_facts *facts)
 #define RECEIVED                                                               \
 	"Received: by h.example (dma 1.0, from user joe, uid 1000)\n"          \
 	"\tid 00000zz0123456789abc; Fri, 20 Nov 2026 18:09:17 +0000\n"
-#define DATE       "Date: Fri, 20 Nov 2026 18:09:17 +0000\n"
-#define MESSAGE_ID "Message-ID: <00000zz0123456789abc.6b008ccd@h.example>\n"
-#define HAVE       "Date: x\nMessage-ID: <y>\n"
-#define NOBODY     "To: undisclosed-recipients:;\n"
+#define DATE        "Date: Fri, 20 Nov 2026 18:09:17 +0000\n"
+#define MESSAGE_ID  "Message-ID: <00000zz0123456789abc.6b008ccd@h.example>\n"
+#define RESENT_DATE "Resent-Date: Fri, 20 Nov 2026 18:09:17 +0000\n"
+#define RESENT_ID                                                              \
+	"Resent-Message-ID: "                                                  \
+	"<Resent-00000zz0123456789abc.6b008ccd@h.example>\n"
+#define RESENT RESENT_DATE RESENT_ID "Resent-From: J Doe <joe@b.example>\n"
+#define HAVE   "Date: x\nMessage-ID: <y>\n"
+#define NOBODY "To: undisclosed-recipients:;\n"
 
 static void
 test_repair(void **state)
@@ -609,16 +629,41 @@ test_repair(void **state)
 		RECEIVED "From: f@g\n" HAVE "Cc: a@b\n\n"},
 	    /* Names in any case, blanks before the colon. */
 	    {"FROM : f@g\ndate:x\nmessage-id: <y>\ncc: a@b\n",
-		RECEIVED "FROM : f@g\ndate:x\nmessage-id: <y>\ncc: a@b\n\n"},
+		RECEIVED "FROM: f@g\ndate:x\nmessage-id: <y>\ncc: a@b\n\n"},
 	    /* Bcc never leaves, folded or in any spelling, and is a To. */
 	    {"From: f@g\n" HAVE "Bcc: a@b,\n c@d\n\te\nX: y\n",
 		RECEIVED "From: f@g\n" HAVE "X: y\n\n"},
 	    {HAVE "BCC : a@b\nFrom: f@g\nbcc\t:\n a\n",
 		RECEIVED HAVE "From: f@g\n\n"},
 	    {HAVE "bCC:a\nresent-BCC :b,\n c\nFrom: f@g\nResent-To: d@e\n",
-		RECEIVED HAVE "From: f@g\nResent-To: d@e\n\n"},
+		RECEIVED HAVE RESENT "From: f@g\nResent-To: d@e\n\n"},
 	    {HAVE "From: f@g\nResent-Bcc: b\n",
-		RECEIVED HAVE "From: f@g\n" NOBODY "\n"},
+		RECEIVED HAVE "From: f@g\n" RESENT NOBODY "\n"},
+	    /* What a block lacks stands before it; older ones stay. */
+	    {"Resent-From: r\nResent-To: a@b\nReceived: x\n"
+	     "Resent-To: c@d\nTo: e@f\nFrom: f@g\n" HAVE,
+		RECEIVED RESENT_DATE RESENT_ID
+		"Resent-From: r@h.example\nResent-To: a@b\nReceived: x\n"
+		"Resent-To: c@d\nTo: e@f\nFrom: f@g\n" HAVE "\n"},
+	    {"Resent-Date: x\nRESENT-MESSAGE-ID : <z>\nResent-From: r@s\n" HAVE
+	     "From: f@g\nTo: a@b\n",
+		RECEIVED "Resent-Date: x\nRESENT-MESSAGE-ID: <z>\n"
+			 "Resent-From: r@s\n" HAVE "From: f@g\nTo: a@b\n\n"},
+	    {HAVE "From: f@g\nTo: a@b\nResent-From:\nResent-To: c@d\n",
+		RECEIVED HAVE "From: f@g\nTo: a@b\n" RESENT
+			      "Resent-To: c@d\n\n"},
+	    /* A list without addresses is as good as none. */
+	    {HAVE "From: \nTo:\nCc: \n \nBcc:\nReply-To:\nSubject:\n",
+		RECEIVED HAVE "Subject:\nFrom: J Doe <joe@b.example>\n" NOBODY
+			      "\n"},
+	    {HAVE "From: f@g\nTo: x:;\n",
+		RECEIVED HAVE "From: f@g\nTo: x:;\n\n"},
+	    /* Said twice stays twice: nobody knows which was meant. */
+	    {HAVE HAVE "From: f@g\nFrom: f@g\nTo: a\nTo: b\n"
+		       "Errors-To: e\nApparently-To: a\n",
+		RECEIVED HAVE HAVE
+		"From: f@g\nFrom: f@g\nTo: a@h.example\n"
+		"To: b@h.example\nErrors-To: e\nApparently-To: a\n\n"},
 	    {HAVE "Return-Path: <x@y>\nContent-Length: 12\nFrom: f@g\n"
 		  "To: a@b\n",
 		RECEIVED HAVE "From: f@g\nTo: a@b\n\n"},
@@ -632,7 +677,8 @@ test_repair(void **state)
 		RECEIVED HAVE
 		"From: f@h.example\nSender: s@h.example\nReply-To: "
 		"r@h.example\n"
-		"Cc: c@h.example\nResent-From: f@h.example\n"
+		"Cc: c@h.example\n" RESENT_DATE RESENT_ID
+		"Resent-From: f@h.example\n"
 		"Resent-Sender: s@h.example\nResent-To: t@h.example\n"
 		"Resent-Cc: c@h.example\n\n"},
 	    {HAVE "From: f\nTo: a, b c\n",
@@ -689,6 +735,169 @@ test_repair_from(void **state)
 		free(expected);
 		free(out);
 	}
+}
+
+/* ---- The sender, rewritten ---- */
+
+static const struct {
+	const char *in, *mapped, *followed;
+} rewritten[] = {
+    {"From: root (Cron Daemon)\n", "From: ops@x.example (Cron Daemon)\n",
+	"From: new@y.example (Cron Daemon)\nX-Original-From: root@h.example\n"},
+    {"FROM : \"A, B\" <WWW@H.Example> (c)\n",
+	"FROM: \"A, B\" <web@x.example> (c)\n",
+	"FROM: \"A, B\" <new@y.example> (c)\n"
+	"X-Original-From: \"A, B\" <WWW@H.Example>\n"},
+    {"From: J\xc3\xb6 <joe@z.example>\n", "From: J\xc3\xb6 <joe@z.example>\n",
+	"From: J\xc3\xb6 <new@y.example>\n"
+	"X-Original-From: J\xc3\xb6 <joe@z.example>\n"},
+    /* Several become one; nobody's name stands for all. */
+    {"From: root,\n A (b) <joe@z.example>,\n\tboss@b.example\n",
+	"From: ops@x.example,\n A (b) <joe@z.example>,\n\tboss@b.example\n",
+	"From: new@y.example\nX-Original-From: root@h.example,\n"
+	" A <joe@z.example>,\n boss@b.example\n"},
+    {"From: no address at all\n", "From: no address at all\n",
+	"From: new@y.example\nX-Original-From: no address at all\n"},
+    {"From: g:;\n", "From: g:;\n",
+	"From: new@y.example\nX-Original-From: g:;\n"},
+    {"From: New <new@Y.example>\n", "From: New <new@Y.example>\n",
+	"From: New <new@y.example>\n"},
+    {"From: a@b\nX-Original-From: c\n", "From: a@b\nX-Original-From: c\n",
+	"From: new@y.example\nX-Original-From: a@b\nX-Original-From: c\n"},
+    /* Others speak for nobody but themselves. */
+    {"From: a@b\nSender: root\nReply-To: root\nResent-From: root\n"
+     "Resent-Sender: Www <www@localhost>\nResent-Date: x\n"
+     "Resent-Message-ID: <y>\n",
+	"From: a@b\nSender: ops@x.example\nReply-To: root@h.example\n"
+	"Resent-From: ops@x.example\nResent-Sender: Www <web@x.example>\n"
+	"Resent-Date: x\nResent-Message-ID: <y>\n",
+	"From: new@y.example\nX-Original-From: a@b\n"
+	"Sender: ops@x.example\nReply-To: root@h.example\n"
+	"Resent-From: ops@x.example\nResent-Sender: Www <web@x.example>\n"
+	"Resent-Date: x\nResent-Message-ID: <y>\n"},
+    {"Subject: x\n", "Subject: x\nFrom: new@y.example\n",
+	"Subject: x\nFrom: new@y.example\n"},
+};
+
+static void
+test_rewritten(void **state)
+{
+	static const char map[] = "root: ops@x.example\nwww: web@x.example\n";
+	struct mail_facts facts;
+	struct addr sender;
+	const char *why;
+	char *expected, *out;
+
+	(void)state;
+	senders_parse(&senders, &conf, "s", map, strlen(map), NULL, NULL);
+	assert_int_equal(addr_parse(&sender, "new@y.example", false, &why), 0);
+	facts = make_facts(&sender, NULL);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(rewritten); i++) {
+		const char *const *text = &rewritten[i / 2].in;
+		char *in = xasprintf(HAVE "To: a@b\n%s", text[0]);
+
+		facts.rewritten = i % 2 == 1;
+		conf.from_envelope = true;
+		out = repair(in, &facts);
+		expected =
+		    xasprintf(RECEIVED HAVE "To: a@b\n%s\n", text[1 + i % 2]);
+		assert_string_equal(out, expected);
+		free(out);
+		/* Without HEADERS as if the reverse-path were its own. */
+		conf.from_envelope = false;
+		out = repair(in, &facts);
+		free(expected);
+		expected = xasprintf(RECEIVED HAVE "To: a@b\n%s\n", text[1]);
+		assert_string_equal(out, expected);
+		free(out);
+		free(expected);
+		free(in);
+	}
+	senders_free(&senders);
+}
+
+/*
+ * Whatever a header holds, what is stored is a header: fields, continuations
+ * with something in them, and the one empty line at its end.
+ */
+static void
+check_header(const char *text)
+{
+	size_t n, name_len;
+
+	for (; *text != '\n'; text += n + 1) {
+		n = strcspn(text, "\n");
+		assert_int_equal(text[n], '\n');
+		assert_true(strspn(text, " \t") < n);
+		assert_int_not_equal(
+		    header_line(text, n, &name_len), HEADER_LINE_NONE);
+	}
+	assert_string_equal(text, "\n");
+}
+
+static void
+test_repair_anything(void **state)
+{
+	static const char *const pieces[] = {"From", "\nFrom: ", "\nSender: ",
+	    "\nResent-To: ", "\nResent-From: ", "\nTo: ", ":", " ", "\n",
+	    "\n\t", "\n ", "root", "a@b", "\"", "\\", "(", ")", "<", ">", ",",
+	    ";", "@", "\xc3\xb6", "\xff", "[", "]"};
+	const uint64_t seed = 0x9e3779b97f4a7c15;
+	struct mail_facts facts;
+	struct addr sender;
+	struct intake in;
+	uint64_t random = 1;
+	struct buf text = {0};
+	const char *why;
+	char *out;
+
+	(void)state;
+	senders_parse(&senders, &conf, "s", "*: x@y", 6, NULL, NULL);
+	assert_int_equal(addr_parse(&sender, "new@y", false, &why), 0);
+	facts = make_facts(&sender, NULL);
+	for (unsigned i = 0; i < 5000; i++) {
+		buf_reset(&text);
+		for (unsigned k = 0; k < 40; k++) {
+			random = random * 6364136223846793005 + seed;
+			assert_int_equal(
+			    buf_puts(&text,
+				pieces[(random >> 33) % ARRAY_LEN(pieces)]),
+			    0);
+		}
+		in = (struct intake){.src.fd = open_file(text.data, text.len)};
+		assert_int_equal(intake_run(&in), 0);
+		facts.rewritten = conf.from_envelope = i % 2 == 1;
+		out = repair(buf_str(&in.header.text), &facts);
+		check_header(out);
+		free(out);
+		intake_free(&in);
+	}
+	conf.from_envelope = false;
+	senders_free(&senders);
+	buf_free(&text);
+}
+
+/* A header of 1 MB in one field, and one of 100,000 lines. */
+static void
+test_repair_large(void **state)
+{
+	struct mail_facts facts;
+	struct buf in = {0};
+	char *out;
+
+	(void)state;
+	facts = make_facts(&null_sender, NULL);
+	assert_int_equal(buf_puts(&in, HAVE "From: a@b\nTo: x@y"), 0);
+	while (in.len < 900000)
+		assert_int_equal(buf_puts(&in, ",\n\t(c \"d) root"), 0);
+	assert_int_equal(buf_puts(&in, "\nX: 0\n"), 0);
+	while (in.len < 1000000)
+		assert_int_equal(buf_puts(&in, "y\t: z\n"), 0);
+	out = repair(in.data, &facts);
+	assert_non_null(strstr(out, "x@y,\n\t(c \"d) root@h.example,\n"));
+	assert_string_equal(out + strlen(out) - 11, "y: z\ny: z\n\n");
+	free(out);
+	buf_free(&in);
 }
 
 /* A login name ends neither comment nor line. */
@@ -759,6 +968,9 @@ main(void)
 	    cmocka_unit_test(test_repair),
 	    cmocka_unit_test(test_repair_from),
 	    cmocka_unit_test(test_repair_received),
+	    cmocka_unit_test(test_rewritten),
+	    cmocka_unit_test(test_repair_large),
+	    cmocka_unit_test(test_repair_anything),
 	    cmocka_unit_test(test_repair_too_large),
 	};
 
