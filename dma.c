@@ -29,6 +29,7 @@
 #include "smtpd.h"
 #include "submit.h"
 #include "util.h"
+#include "verify.h"
 
 /* ---- Rights ---- */
 
@@ -137,7 +138,7 @@ open_spool(struct instance *in)
 static bool
 needs_spool(const struct instance *in, const struct options *o)
 {
-	if (o->action == ACTION_ALIASES)
+	if (o->action == ACTION_ALIASES || o->action == ACTION_VERIFY)
 		return false;
 	if (!in->confined)
 		return true;
@@ -166,6 +167,8 @@ act(struct instance *in, const struct options *o)
 		return queue_run(in);
 	case ACTION_ALIASES:
 		return ctl_newaliases(in);
+	case ACTION_VERIFY:
+		return verify_addresses(in, &o->submit);
 	case ACTION_HELP:
 	case ACTION_VERSION:
 	case ACTION_NOTHING:

@@ -38,6 +38,7 @@ help_sendmail(void)
 	    "  -bp, -bP   list the queue, as mailq; the number of messages",
 	    "  -bs        SMTP on standard input and output",
 	    "  -bi, -I    check the alias file, as newaliases",
+	    "  -bv        say where each address would go, send nothing",
 	    "  -q         try every queued message once, now",
 	    "  -q[!]Ix    ... those whose id has x in it (! not); R recipient, "
 	    "S sender",

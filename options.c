@@ -65,6 +65,9 @@ take_mode(struct parser *p, const char *value)
 	case 'i':
 		o->action = ACTION_ALIASES;
 		break;
+	case 'v':
+		o->action = ACTION_VERIFY;
+		break;
 	case 'h':
 	case 'H': /* the host status that other programs keep: none here */
 		o->action = ACTION_NOTHING;

@@ -32,16 +32,14 @@ LIBS=
 
 # Objects; those with a main() stand apart, so that tests link the others.
 FLOOR0=		util.o buf.o log.o process.o compat.o
-DMA_OBJS=	peer.o smtpd.o smtpd_text.o handover.o \
-		options.o submit.o intake.o queue.o entries.o hops.o agents.o work.o \
-		deliver.o ctl.o ctl_pick.o ctl_list.o ctl_show.o help.o \
-		options_ctl.o progress.o select.o \
-		mail.o mail_repair.o expand.o route.o \
-		bounce.o import.o job.o spool.o spool_draft.o spool_journal.o \
-		spool_old.o \
-		spool_wake.o envelope.o addr.o addr_parse.o header.o conf.o conf_relay.o \
-		conf_value.o senders.o \
-		aliases_parse.o aliases_scan.o $(FLOOR0)
+DMA_OBJS=	options.o options_ctl.o help.o submit.o smtpd.o smtpd_text.o \
+		handover.o intake.o queue.o entries.o hops.o agents.o work.o \
+		deliver.o progress.o import.o ctl.o ctl_pick.o ctl_list.o \
+		ctl_show.o verify.o mail.o mail_repair.o expand.o route.o \
+		select.o bounce.o job.o peer.o spool.o spool_draft.o \
+		spool_journal.o spool_old.o spool_wake.o envelope.o addr.o \
+		addr_parse.o header.o conf.o conf_relay.o conf_value.o \
+		senders.o aliases_parse.o aliases_scan.o $(FLOOR0)
 BECOME_OBJS=	dotlock.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
 		smtp_body.o smtp_trace.o smtp_io.o smtp_reply.o smtp_task.o \

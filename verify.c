@@ -1,0 +1,180 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * verify.c - where mail would go (-bv).
+ *
+ * Runs in:   dma, setgid, with the caller's uid.
+ * Distrusts: argv.
+ * Promises:  the answer comes from the code that a submission and the runner
+ *            use; nothing is sent, and no network is asked.
+ */
+#include "verify.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "expand.h"
+#include "route.h"
+#include "util.h"
+
+struct verification {
+	const struct instance *in;
+	struct aliases aliases;
+	int status;
+};
+
+static void
+print_error(
+    struct verification *v, const char *name, const char *dsn, const char *why)
+{
+	char clean[ADDR_INPUT_MAX];
+
+	printf("%s: error %s %s\n",
+	    printable(clean, sizeof(clean), name, strlen(name)), dsn, why);
+	v->status = EX_NOUSER;
+}
+
+/* As become.c looks for a mailbox's owner.  NULL with errno 0: nobody. */
+static const struct passwd *
+find_user(const char *name)
+{
+	char lower[USERNAME_MAX + 1] = "";
+	const struct passwd *pw;
+
+	errno = 0;
+	if (name[0] == '\0' || name[0] == '.' || name[0] == '-' ||
+	    strchr(name, '/') != NULL || strlen(name) > USERNAME_MAX)
+		return NULL;
+	for (size_t i = 0; name[i] != '\0'; i++)
+		lower[i] = (char)ascii_lower((unsigned char)name[i]);
+	if ((pw = getpwnam(name)) == NULL && (errno == 0 || errno == ENOENT))
+		pw = getpwnam(lower);
+	return pw;
+}
+
+static void
+print_user(struct verification *v, const char *label, const struct addr *to)
+{
+	const struct instance *in = v->in;
+	const struct passwd *pw = NULL;
+	char name[ADDR_MAX + 1];
+
+	(void)addr_local(to, name, sizeof(name)); /* it fits */
+	if (!in->private_instance)
+		pw = find_user(name);
+	else if ((pw = getpwuid(in->caller)) != NULL &&
+		 ascii_strcasecmp(pw->pw_name, name) != 0)
+		pw = NULL; /* it delivers to its own user alone */
+	else
+		errno = 0;
+	if (pw != NULL)
+		printf("%s: local %s\n", label, pw->pw_name);
+	else if (errno != 0 && errno != ENOENT && errno != ESRCH)
+		print_error(v, label, "4.3.0", "cannot look up users now");
+	else
+		print_error(v, label, "5.1.1", "unknown user");
+}
+
+/* The entries of SMARTHOST, in the order in which they are tried. */
+static void
+print_relays(const struct conf *c, const char *label)
+{
+	const char *before = ": ";
+
+	printf("%s", label);
+	for (size_t i = 0; i < c->nrelays; i++) {
+		const struct conf_relay *relay = &c->relays[i];
+		bool v6 = relay->port != 0 && strchr(relay->host, ':') != NULL;
+
+		printf("%s%s %s%s%s", before,
+		    relay->protocol == PROTOCOL_LMTP ? "lmtp" : "smtp",
+		    v6 ? "[" : "", relay->host, v6 ? "]" : "");
+		if (relay->port != 0)
+			printf(":%u", relay->port);
+		before = ", ";
+	}
+	printf("\n");
+}
+
+static void
+tell_end(void *arg, const struct addr *name, const struct addr *to)
+{
+	struct verification *v = arg;
+	const struct conf *c = v->in->conf;
+	char key[ROUTE_KEY_MAX + 1];
+
+	if (addr_is_bare(to)) {
+		print_user(v, name->text, to);
+	} else if (!route_allowed(c, to)) {
+		print_error(v, name->text, "5.7.1",
+		    "LOCALONLY lets no mail go to another machine");
+	} else if (c->nrelays > 0) {
+		print_relays(c, name->text);
+	} else {
+		route_key(c, to, key);
+		printf("%s: mx %s\n", name->text, strchr(key, ':') + 1);
+	}
+}
+
+static void
+tell_alias(void *arg, const struct addr *name, const char *targets, size_t len)
+{
+	const char *before = ": alias ";
+
+	(void)arg;
+	printf("%s", name->text);
+	for (const char *p = targets; p < targets + len; p += strlen(p) + 1) {
+		printf("%s%s", before, p);
+		before = ", ";
+	}
+	printf("\n");
+}
+
+static int
+verify(void *arg, const struct addr *a, size_t start, size_t end)
+{
+	struct verification *v = arg;
+	const struct expand_watcher w = {tell_alias, tell_end, v};
+	const char *why = NULL;
+
+	(void)start;
+	(void)end;
+	if (expand_watch(v->in->conf, &v->aliases, a, &w, &why) != 0)
+		print_error(v, a->text, "5.1.3", why);
+	return 0;
+}
+
+static void
+report_line(void *arg, const char *line)
+{
+	(void)arg;
+	complain("%s", line);
+}
+
+int
+verify_addresses(const struct instance *in, const struct submit_options *o)
+{
+	struct verification v = {.in = in, .status = EX_OK};
+	const char *path = in->conf->aliases, *why = NULL;
+
+	if (o->from_header || o->nrecipients == 0)
+		die(EX_USAGE, "-bv takes addresses as arguments%s",
+		    o->from_header ? ", none from a header: leave -t out" : "");
+	if (aliases_load(&v.aliases, path, report_line, NULL) != 0)
+		complain("%s: cannot read: %s", path, strerror(errno));
+	for (size_t i = 0; i < o->nrecipients; i++) {
+		const char *text = o->recipients[i];
+
+		if (addr_parse_list(text, strlen(text), verify, &v, &why) != 0)
+			print_error(&v, text, "5.1.3", why);
+		else if (text[0] == '\0')
+			print_error(&v, "\"\"", "5.1.3", "is empty");
+	}
+	aliases_free(&v.aliases);
+	if (fflush(stdout) != 0)
+		die(EX_IOERR, "cannot write: %s", strerror(errno));
+	return v.status;
+}
