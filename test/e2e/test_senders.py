@@ -283,3 +283,44 @@ def test_a_notice_that_must_not_leave_is_kept(private):
     private.wait_idle()
     assert len(private.traces()) == 1
     assert private.traces()[0].startswith("dead.")
+
+
+# ---- The same for those who speak SMTP ----
+
+def dialogue(private, *commands):
+    result = private.run("-bs", text="\r\n".join(commands) + "\r\n")
+    assert result.exit == 0, result
+    return [line for line in result.out.splitlines() if line[3:4] != "-"]
+
+
+def test_bs_maps_senders(private, smtp):
+    sink = smtp.sink()
+    path = private.directory / "senders"
+    private.write(path, "root: alerts@example.org\n")
+    private.relay(sink, SENDERS=path, MASQUERADE="m.example",
+                  HEADERS="from=envelope")
+    for sender in ("root", "joe@x.example"):
+        said = dialogue(private, "HELO x", "MAIL FROM:<%s>" % sender,
+                        "RCPT TO:<b@x.example>", "DATA",
+                        "From: root (c)\r\n\r\nx\r\n.", "QUIT")
+        assert said[-2].startswith("250"), said
+    private.wait_delivered()
+    assert sorted(m.sender for m in sink.messages) == [
+        "alerts@example.org", "joe@m.example"]
+    assert sorted(m.header("From")[0] for m in sink.messages) == [
+        "alerts@example.org (c)", "joe@m.example (c)"]
+
+
+def test_bs_refuses_other_machines_under_localonly(private):
+    private.aliases("both: %s, b@x.example\n" % private.user)
+    private.configure("LOCALONLY")
+    said = dialogue(private, "EHLO x", "MAIL FROM:<a@x.example>",
+                    "RCPT TO:<b@x.example>", "RCPT TO:<both>",
+                    "RCPT TO:<%s>" % private.user, "DATA",
+                    "Subject: s\r\n\r\nx\r\n.", "QUIT")
+    for line, name in zip(said[3:5], ("b@x.example", "both")):
+        assert line.startswith("550 5.7.1 ") and "LOCALONLY" in line, said
+        assert name in line, said
+    assert said[5].startswith("250"), said
+    private.wait_delivered()
+    assert len(private.mbox()) == 1
