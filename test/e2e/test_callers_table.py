@@ -712,16 +712,10 @@ SESSIONS = {
 }
 
 
-@pytest.fixture
-def has_smtp(private):
-    if private.run("-bs").exit == USAGE:
-        pytest.skip("-bs is not here yet")
-
-
 @pytest.mark.parametrize("name", SESSIONS)
 @pytest.mark.parametrize("socketed", [False, True],
                          ids=["pipe", "socket"])
-def test_smtp_session(has_smtp, private, smtp, name, socketed):
+def test_smtp_session(private, smtp, name, socketed):
     argv, steps, subjects = SESSIONS[name]
     sink = smtp.sink()
     private.relay(sink, "DEFER")
