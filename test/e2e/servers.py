@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Real mail servers that are never installed.
+"""Real mail servers, and programs that send mail, that are never installed.
 
 `python3 servers.py fetch` downloads their Debian packages and unpacks them
 into a cache directory.  A test mounts them over the system's own root (an
@@ -27,6 +27,15 @@ PACKAGES = {
     "opensmtpd": ("opensmtpd",),
     "exim": ("exim4-base", "exim4-daemon-light"),
     "dma": ("dma",),  # the old one, whose spool is taken over
+    # What test_callers.py runs; callers.py lays all of it into one root.
+    "mailers": ("mutt", "s-nail", "bsd-mailx", "mailutils", "git-email",
+                "libmailtools-perl"),
+    "php": ("php-cli", "php-symfony-mailer", "libphp-phpmailer"),
+    "scripts": ("libmime-lite-perl", "libemail-sender-perl", "ruby-mail",
+                "node-nodemailer"),
+    "daemons": ("cron", "anacron", "at", "sudo", "logwatch", "fail2ban",
+                "mdadm"),
+    "monitors": ("monitoring-plugins-standard", "pflogsumm"),
 }
 DOMAIN = "real.example"
 LOGIN = ("relay", "correct horse")
@@ -46,20 +55,18 @@ def cache():
 # ---- Fetching ----
 
 def missing_packages(packages):
-    """What apt would download for these: name=version of each."""
+    """What apt would install for these: name=version of each.
+
+    Not --print-uris, which leaves out what was downloaded before.
+    """
     done = subprocess.run(
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends",
-         "--print-uris", *packages],
+        ["apt-get", "install", "-s", "-qq", "--no-install-recommends",
+         *packages],
         capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    found = []
-    for line in done.stdout.splitlines():
-        match = re.match(r"'[^']*' ([^_]+)_([^_]+)_[^_]+\.deb ", line)
-        if match:
-            found.append("%s=%s" % (match[1],
-                                    match[2].replace("%3a", ":")))
-    return found
+    return ["%s=%s" % found for found in re.findall(
+        r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", done.stdout, re.M)]
 
 
 def unpack(archive, root):
@@ -76,9 +83,11 @@ def unpack(archive, root):
 
 
 def fetch_one(name):
-    directory = cache() / name
-    if (directory / "ready").exists():
+    asked = " ".join(PACKAGES[name]) + "\n"
+    ready = cache() / name / "ready"
+    if ready.exists() and ready.read_text().startswith(asked):
         return
+    directory = cache() / (name + ".new")
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "debs").mkdir(parents=True)
     (directory / "root").mkdir(mode=0o755)
@@ -87,20 +96,36 @@ def fetch_one(name):
         subprocess.run(["apt-get", "download", "-qq", *wanted],
                        cwd=directory / "debs", check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for archive in sorted((directory / "debs").glob("*.deb")):
+    archives = sorted((directory / "debs").glob("*.deb"))
+    size = sum(archive.stat().st_size for archive in archives)
+    for archive in archives:
         unpack(archive, directory / "root")
     shutil.rmtree(directory / "debs")
-    (directory / "ready").write_text(" ".join(wanted) + "\n")
+    (directory / "ready").write_text(asked + " ".join(wanted) + "\n")
+    shutil.rmtree(cache() / name, ignore_errors=True)
+    directory.rename(cache() / name)
+    print("fetched %s: %d packages, %.1f MB"
+          % (name, len(archives), size / 1e6), flush=True)
 
 
 def fetch():
     """Bring what can be had; what cannot only makes tests skip."""
+    updated = False
     for name in PACKAGES:
         reason = cache() / (name + ".why")
         try:
             cache().mkdir(parents=True, exist_ok=True)
             reason.unlink(missing_ok=True)
-            fetch_one(name)
+            try:
+                fetch_one(name)
+            except (RuntimeError, subprocess.CalledProcessError):
+                if updated:
+                    raise
+                updated = True  # with the package lists of today, once more
+                subprocess.run(["apt-get", "update", "-qq"], check=False,
+                               stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+                fetch_one(name)
         except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
             print("cannot fetch %s: %s" % (name, error), file=sys.stderr)
             try:
@@ -111,23 +136,31 @@ def fetch():
 
 # ---- Roots ----
 
-class Root:
-    """A system root with one server's packages laid over our own."""
+def is_fetched(name):
+    return (cache() / name / "ready").exists()
 
-    def __init__(self, name, scratch, number):
-        source = cache() / name
-        if not (source / "ready").exists():
-            why = cache() / (name + ".why")
-            pytest.skip("%s %s" % (name, why.read_text().strip()
-                                   if why.exists() else
-                                   "is not in the cache: ./test/run"))
-        base = scratch / ("root.%s.%d" % (name, number))
+
+def require(name):
+    if is_fetched(name):
+        return
+    why = cache() / (name + ".why")
+    pytest.skip("%s %s" % (name, why.read_text().strip() if why.exists()
+                           else "is not in the cache: ./test/run"))
+
+
+class Root:
+    """A system root with the packages of some sets laid over our own."""
+
+    def __init__(self, names, scratch, number):
+        base = scratch / ("root.%s.%d" % (names[0], number))
         self.path = base / "root"
+        self.processes = []
         for part in ("work", "root"):
             (base / part).mkdir(parents=True, mode=0o755)
         # Copied, because a layer may not lie within another one.
-        subprocess.run(["cp", "-a", source / "root", base / "upper"],
-                       check=True)
+        for name in names:
+            subprocess.run(["cp", "-a", "-T", cache() / name / "root",
+                            base / "upper"], check=True)
         options = "lowerdir=/,upperdir=%s,workdir=%s" % (
             base / "upper", base / "work")
         done = subprocess.run(
@@ -174,10 +207,12 @@ class Root:
 
     def start(self, log, *args):
         with open(log, "ab") as out:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 ["chroot", self.path, *args], stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        self.processes.append(process)
+        return process
 
     def inmates(self):
         """The processes whose root this is."""
@@ -189,6 +224,28 @@ class Root:
             except OSError:
                 pass
         return found
+
+    def end(self):
+        """Whatever runs here: none may keep a port."""
+        for process in self.processes:
+            process.terminate()
+        signal_all(self.inmates(), signal.SIGTERM)
+        end = time.monotonic() + 5
+        while self.inmates() and time.monotonic() < end:
+            self.reap()
+            time.sleep(0.01)
+        signal_all(self.inmates(), signal.SIGKILL)
+        instance.wait_for(lambda: self.reap() or not self.inmates(),
+                          "the processes in %s to end" % self.path)
+
+    def reap(self):
+        """Daemons that left their parents are our children by now."""
+        for process in self.processes:
+            process.poll()
+        for pid in self.inmates():
+            stat = instance.read_stat(pid)
+            if stat and stat[2] == os.getpid() and stat[1] == "Z":
+                instance.reap(pid)
 
     def leave(self):
         subprocess.run(["umount", "-l", self.path], check=False)
@@ -242,26 +299,7 @@ class RealServer:
                        for p in self.logs if os.path.exists(p))
 
     def stop(self):
-        """Whatever runs in its root: none may keep the port."""
-        for process in self.processes:
-            process.terminate()
-        signal_all(self.root.inmates(), signal.SIGTERM)
-        end = time.monotonic() + 5
-        while self.root.inmates() and time.monotonic() < end:
-            self.reap()
-            time.sleep(0.01)
-        signal_all(self.root.inmates(), signal.SIGKILL)
-        instance.wait_for(lambda: self.reap() or not self.root.inmates(),
-                          "the processes of %s to end" % self.name)
-
-    def reap(self):
-        """Daemons that left their parents are our children by now."""
-        for process in self.processes:
-            process.poll()
-        for pid in self.root.inmates():
-            stat = instance.read_stat(pid)
-            if stat and stat[2] == os.getpid() and stat[1] == "Z":
-                instance.reap(pid)
+        self.root.end()
 
 
 def signal_all(pids, number):
@@ -280,8 +318,9 @@ class Started:
         self.running = []
 
     def root(self, name):
+        require(name)
         self.number += 1000
-        root = Root(name, self.scratch, self.number)
+        root = Root([name], self.scratch, self.number)
         self.roots = getattr(self, "roots", []) + [root]
         return root
 
