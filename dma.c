@@ -24,6 +24,7 @@
 #include "help.h"
 #include "instance.h"
 #include "log.h"
+#include "mail.h"
 #include "options.h"
 #include "queue.h"
 #include "smtpd.h"
@@ -95,6 +96,25 @@ settle_rights(struct instance *in, const struct options *o)
 
 /* ---- What everything works on ---- */
 
+/*
+ * Nothing can be taken in.  A person is told, and the log; a program that
+ * speaks SMTP hears it as it hears everything.
+ */
+static NORETURN void
+turn_away(const struct instance *in, const struct options *o, int status,
+    const char *text)
+{
+	complain("%s", text);
+	if (!in->private_instance || in->conf != NULL)
+		log_event(LOG_SUBMIT, LOG_ERR, "uid=%lu: not accepted: %s",
+		    (unsigned long)in->caller, text);
+	if (o->action == ACTION_SMTP)
+		smtpd_turn_away(text);
+	else if (o->action == ACTION_SEND)
+		mail_drain(STDIN_FILENO);
+	exit(status);
+}
+
 static void
 load_configuration(struct instance *in, const struct options *o)
 {
@@ -110,7 +130,7 @@ load_configuration(struct instance *in, const struct options *o)
 		       ? conf_load_public(in->conf_path, &error)
 		       : conf_load(in->conf_path, in->private_instance, &error);
 	if (in->conf == NULL)
-		die(EX_CONFIG, "%s", error.text);
+		turn_away(in, o, EX_CONFIG, error.text);
 	if (log_open(in->conf->log_target, in->conf->log_path,
 		in->private_instance, o->tag) != 0 &&
 	    !in->confined)
@@ -121,15 +141,16 @@ load_configuration(struct instance *in, const struct options *o)
 }
 
 static void
-open_spool(struct instance *in)
+open_spool(struct instance *in, const struct options *o)
 {
 	const char *why = NULL;
+	char text[PATH_MAX + 64];
 
 	if (spool_open(&in->spool, in->conf->spooldir, in->private_instance,
 		&why) != 0) {
-		log_event(LOG_SUBMIT, LOG_ERR, "uid=%lu: spool %s %s",
-		    (unsigned long)in->caller, in->conf->spooldir, why);
-		die(EX_OSFILE, "spool %s %s", in->conf->spooldir, why);
+		(void)snprintf(
+		    text, sizeof(text), "spool %s %s", in->conf->spooldir, why);
+		turn_away(in, o, EX_OSFILE, text);
 	}
 	in->spool.all = in->all;
 }
@@ -218,7 +239,7 @@ main(int argc, char **argv)
 		settle_rights(&in, &o);
 		load_configuration(&in, &o);
 		if (needs_spool(&in, &o))
-			open_spool(&in);
+			open_spool(&in, &o);
 		status = act(&in, &o);
 	}
 	conf_free(in.conf);

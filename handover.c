@@ -25,6 +25,7 @@
 
 #include "header.h"
 #include "log.h"
+#include "smtpd.h"
 #include "util.h"
 
 #define OUT_SIZE 65536 /* bytes that go out in one write(2) */
@@ -391,8 +392,7 @@ handover_session(struct instance *in)
 		complain("%s", text);
 		log_event(LOG_SUBMIT, LOG_ERR, "uid=%lu: not accepted: %s",
 		    (unsigned long)in->caller, text);
-		/* Programs that speak SMTP show what they are answered. */
-		(void)printf("421 4.3.0 %s\r\n", text);
+		smtpd_turn_away(text);
 		return EX_NOPERM;
 	}
 	pump(&p);

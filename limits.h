@@ -22,6 +22,8 @@
 #define RECIPIENTS_MAX   10000         /* RFC 5321, 4.5.3.1.8 asks for 100 */
 #define MAXSIZE_DEFAULT  (50LL << 20)  /* bytes */
 #define MINFREE_DEFAULT  5             /* percent of blocks and inodes */
+#define MAIL_DRAIN_MAX   (64LL << 20)  /* bytes read of what was refused */
+#define MAIL_DRAIN_MS    1000          /* of silence, then we do not wait */
 #define LINE_WIRE_MAX    998           /* RFC 5322, 2.1.1, without CRLF */
 #define ALIAS_DEPTH_MAX  50            /* expansions of one recipient */
 #define CONF_FILE_MAX    (1024 * 1024) /* bytes of dma.conf, auth.conf */

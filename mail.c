@@ -322,6 +322,22 @@ mail_source_restart(struct mail_source *src)
 }
 
 void
+mail_drain(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	char *piece = xmalloc(PIECE_SIZE);
+	int64_t left = MAIL_DRAIN_MAX;
+	ssize_t n = 1;
+
+	while (n > 0 && left > 0 && isatty(fd) != 1 &&
+	       poll(&pfd, 1, MAIL_DRAIN_MS) == 1) {
+		n = read(fd, piece, PIECE_SIZE);
+		left -= n;
+	}
+	free(piece);
+}
+
+void
 mail_source_free(struct mail_source *src)
 {
 	free(src->piece);

@@ -97,6 +97,13 @@ int mail_pass_body(struct mail_source *src,
 
 /* Another message follows in what it reads from. */
 void mail_source_restart(struct mail_source *src);
+/*
+ * Read and forget what is still being written to fd by a caller that was
+ * refused: he shall hear why, not of a broken pipe.  Not from a terminal; up
+ * to MAIL_DRAIN_MAX bytes, or until nothing came for MAIL_DRAIN_MS.
+ */
+void mail_drain(int fd);
+
 void mail_source_free(struct mail_source *src);
 void mail_header_free(struct mail_header *h);
 

@@ -508,6 +508,19 @@ smtpd_meet(struct peer *peer)
 	(void)close(null);
 }
 
+void
+smtpd_turn_away(const char *why)
+{
+	struct peer peer;
+
+	peer_find(STDIN_FILENO, &peer);
+	(void)printf("421 4.3.0 %s\r\n",
+	    peer.kind == PEER_NONE || peer.kind == PEER_LOCAL
+		? why
+		: "Mail cannot be taken now; the log says why");
+	(void)fflush(stdout);
+}
+
 static bool
 peer_is_welcome(const struct session *s)
 {

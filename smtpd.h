@@ -24,4 +24,10 @@ void smtpd_meet(struct peer *peer);
  */
 int smtpd_serve(struct instance *in, enum delivery_mode mode);
 
+/*
+ * In place of the greeting: why nothing can be taken in.  A stranger on the
+ * network does not learn what our files say.
+ */
+void smtpd_turn_away(const char *why);
+
 #endif

@@ -78,6 +78,7 @@ submit_message(struct instance *in, const struct submit_options *o)
 		complain("%s", i.refusal.text);
 		log_event(LOG_SUBMIT, LOG_ERR, "uid=%lu: not accepted: %s",
 		    (unsigned long)in->caller, i.refusal.text);
+		mail_drain(STDIN_FILENO);
 	}
 	intake_close(&i);
 	return status;

@@ -89,6 +89,18 @@ def test_symfony(held):
     assert len(held.queue()) == 2
 
 
+def test_a_broken_configuration_is_told_in_the_dialogue(held, listen):
+    """Clients show what they are answered; strangers learn no path."""
+    held.configure("NOSUCHKEY")
+    process, s = inetd.over_pipes(held)
+    assert re.match(r"421 4\.3\.0 .*dma\.conf:\d+: unknown key", s.reply())
+    assert process.wait(10) == 78
+    s = listen(held, ("127.0.0.1", 0)).connect()
+    reply = s.reply()
+    assert reply.startswith("421 4.3.0 ") and "conf" not in reply
+    assert s.closed()
+
+
 def test_alpine(held):
     process, s = inetd.over_pipes(held, "-odb", "-oem")
     assert s.reply().startswith("220 ")

@@ -474,6 +474,31 @@ def test_unreadable_input(private):
         os.close(directory)
 
 
+@pytest.mark.parametrize("args, lines", [
+    (["a b@x.example"], []),
+    (["b@x.example"], ["NOSUCHKEY"]),
+    (["b@x.example"], ["SPOOLDIR /nonexistent"]),
+    (["-t"], ["MAXSIZE 1k"]),
+])
+def test_who_is_refused_may_write_to_the_end(private, args, lines):
+    """A writer that gets EPIPE shows that, and not the reason."""
+    private.configure(*lines)
+    process = private.popen(*args)
+    text = b"To: c@x.example\n\n" + b"x" * 70 * 20000
+    while text:
+        text = text[os.write(process.stdin.fileno(), text):]
+    out, err = process.communicate(timeout=instance.BOUND)
+    assert process.returncode in (DATAERR, CONFIG, OSFILE, UNAVAILABLE)
+    assert err.count(b"\n") == 1 and out == b""
+
+
+def test_who_is_refused_is_not_waited_for(private):
+    """One that keeps the pipe open and silent hears the reason all the same."""
+    process = private.popen("a b@x.example")
+    assert process.wait(instance.BOUND) == DATAERR
+    process.stdin.close()
+
+
 # ---- A spool that cannot take it ----
 
 def test_spool_missing(private):
