@@ -144,16 +144,30 @@ spawn_agent(
 	return error;
 }
 
-/* A private instance delivers to its own user's mailbox alone. */
+/*
+ * A private instance delivers to its own user's mailbox alone.  False with
+ * the reason; that nobody says who we are is no reason to fail.
+ */
 static bool
-may_deliver_locally(const struct runner *r, const struct next_hop *h)
+may_deliver_locally(
+    const struct runner *r, const struct next_hop *h, struct outcome *o)
 {
 	const struct passwd *pw;
 
 	if (!r->in->private_instance || h->hop.kind != HOP_LOCAL)
 		return true;
 	pw = getpwuid(r->in->caller);
-	return pw != NULL && ascii_strcasecmp(pw->pw_name, h->hop.host) == 0;
+	if (pw == NULL)
+		outcome_set(o, OUTCOME_DEFER, "4.3.0",
+		    "there is no account for uid %lu now",
+		    (unsigned long)r->in->caller);
+	else if (ascii_strcasecmp(pw->pw_name, h->hop.host) != 0)
+		outcome_set(o, OUTCOME_FAIL, "5.1.1",
+		    "unknown user: a private instance delivers to its own "
+		    "user only");
+	else
+		return true;
+	return false;
 }
 
 /* Why route_hop() failed, for people. */
@@ -196,10 +210,8 @@ resolve_hop(struct runner *r, struct next_hop *h)
 	}
 	h->hop.trace = r->verbose;
 	h->resolved = true;
-	if (may_deliver_locally(r, h))
+	if (may_deliver_locally(r, h, &o))
 		return 0;
-	outcome_set(&o, OUTCOME_FAIL, "5.1.1",
-	    "unknown user: a private instance delivers to its own user only");
 	hops_fail(h, &o, 0);
 	return -1;
 }

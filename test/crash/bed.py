@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The test bed: a private instance of dma, a relay that records, a tracer.
+
+A Scenario is a message and what is traced: its submission, or a delivery
+that begins with the message in the queue.  After whatever was done to it,
+recover() runs the queue until nothing moves, and judge() compares what
+arrived with what was accepted:
+
+    lost        accepted, and a recipient has neither message nor notice
+    garbled     what arrived is not what was sent
+    half        not accepted, but some of its recipients have it
+    twice       a recipient has it twice, and no window allows that
+    left        something is left in the queue, or put aside
+"""
+
+import collections
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+
+import house  # noqa: E402
+import instance  # noqa: E402
+import smtpd  # noqa: E402
+
+SENDER = "boss@remote.example"
+NAMES = ("sendmail", "mailq", "dmactl")
+LINES = ["..dots", ".", "From here", ">From there", "", "caf\xe9 and more"]
+BODY = "\n".join(LINES * 2 + ["end of it"]) + "\n"
+LARGE = "".join("%05d %s\n" % (i, "x" * 60) for i in range(3500))
+EARLIER = b"From eve@x Wed Jan  1 00:00:00 2020\nSubject: old\n\nolder mail\n\n"
+
+# What changes nothing outside a process that is about to die.
+HARMLESS = frozenset("""
+    access arch_prctl brk clock_nanosleep fstat fstatfs futex getdents64
+    getegid geteuid getgid getpeername getpid getrandom getrlimit getsockname
+    getsockopt gettid getuid ioctl lseek madvise mmap mprotect munmap
+    newfstatat ppoll poll pread64 prlimit64 prctl readlink rseq
+    rt_sigaction rt_sigprocmask sched_getaffinity sched_setaffinity
+    sched_setscheduler set_robust_list set_tid_address setitimer setpriority
+    setrlimit sysinfo umask uname chdir close_range ioprio_set dup2 dup3
+    fcntl setsockopt statfs statx time wait4 getppid setsid
+""".split())
+
+
+class Scenario:
+    def __init__(self, name, good=(), bad=(), later=(), deliver=False,
+                 background=False, local=False, body=BODY, mailbox=None,
+                 sender=SENDER):
+        self.name = name
+        self.good, self.bad, self.later = list(good), list(bad), list(later)
+        self.deliver = deliver  # what is traced is the run of the queue
+        self.background = background  # a submission that delivers at once
+        self.local, self.body, self.mailbox = local, body, mailbox
+        self.sender = sender
+
+    @property
+    def everyone(self):
+        return self.good + self.later + self.bad
+
+    def submission(self):
+        mode = () if self.background else ("-odq",)
+        return (*mode, "-i", "-f", self.sender, *self.everyone)
+
+
+ONE, THREE = ["a@dest.example"], ["%s@dest.example" % x for x in "abc"]
+SCENARIOS = {s.name: s for s in (
+    Scenario("submission", ONE),
+    Scenario("submission-3", THREE),
+    Scenario("whole", ONE, background=True),
+    Scenario("delivery", ONE, deliver=True),
+    Scenario("delivery-3", THREE[:2], later=THREE[2:], deliver=True),
+    Scenario("notice", ONE, bad=["x@bad.example", "y@bad.example"],
+             deliver=True),
+    Scenario("mailbox", local=True, deliver=True, mailbox=EARLIER),
+    Scenario("new-mailbox", local=True, deliver=True),
+    Scenario("large-mailbox", local=True, deliver=True, mailbox=EARLIER,
+             body=LARGE),
+)}
+
+
+Stop = collections.namedtuple(
+    "Stop", "number process program phase call arguments")
+
+
+class Trace:
+    """What the tracer said."""
+
+    def __init__(self, status, path):
+        self.status = status
+        self.lines = path.read_text().splitlines() if path.exists() else []
+        self.at = next((x for x in self.lines if x.startswith("at ")), None)
+        self.ends = [x.split() for x in self.lines if x.startswith("exit ")]
+        # The exit status of the command itself, if it lived to have one.
+        self.exit = next((int(x[5]) for x in self.ends if x[3] == "0"), None)
+
+    def where(self):
+        """ "dma > fsync" """
+        return " ".join(self.at.split()[4:7]) if self.at else "the end"
+
+    def stops(self):
+        out = []
+        for line in self.lines:
+            if line[:1].isdigit():
+                f = line.split()
+                out.append(Stop(int(f[0]), f[2], *f[3:6], f[6:]))
+        return out
+
+
+class Sink(smtpd.Sink):
+    """A relay that knows when it took what."""
+
+    def record(self, message):
+        message.time = time.monotonic()
+        super().record(message)
+
+    def wait_idle(self):
+        instance.wait_for(lambda: self.open == 0, "the relay to be idle")
+
+
+class Bed(instance.Private):
+    def __init__(self, directory, programs, tracer):
+        super().__init__(directory, programs)
+        self.tracer = tracer
+        self.first_pass = True
+        self.scenario = None
+        self.sink = Sink(recipients=self.refusal).start()
+        self.relay(self.sink, TIMEOUTS=1)
+        self.template = {}
+        self.text_path = self.directory / "text"
+        self.trace_path = self.directory.parent / (
+            self.directory.name + ".trace")
+
+    def refusal(self, address):
+        if address.endswith("@bad.example"):
+            return "550 5.1.1 nobody of that name"
+        if self.first_pass and address in self.scenario.later:
+            return "450 4.2.1 not now"
+        return None
+
+    # ---- Before ----
+
+    def prepare(self, scenario):
+        """Make what a run of the scenario begins with."""
+        self.scenario = scenario
+        if scenario.local:
+            scenario.good = [self.user]
+        self.write(self.text_path, "Subject: crash\n\n" + scenario.body)
+        self.template = {}
+        self.reset()
+        if scenario.deliver:
+            self.submit(*scenario.submission(),
+                        text=self.text_path.read_bytes())
+            self.template = {
+                n: (self.spool / n).read_bytes() for n in self.queue()}
+            assert len(self.template) == 1
+
+    def reset(self):
+        for name in os.listdir(self.spool):
+            if instance.QUEUE_ID.match(name) or "." in name[3:5] or \
+                    name.startswith(("tmp.", "bad.", "dead.")):
+                os.unlink(self.spool / name)
+        self.log_path.unlink(missing_ok=True)
+        for name in ("mbox", "mbox.lock"):
+            (self.directory / name).unlink(missing_ok=True)
+        self.restore(self.template)
+        if self.scenario.mailbox is not None:
+            self.put(self.mbox_path, self.scenario.mailbox)
+        self.sink.messages.clear()
+        self.sink.connections.clear()
+        self.sink.violations.clear()
+        self.first_pass = True
+
+    def restore(self, files):
+        for name, data in files.items():
+            self.put(self.spool / name, data)
+
+    def put(self, path, data):
+        path.write_bytes(data)
+        os.chmod(path, 0o600)
+        self.own(path)
+
+    # ---- What is done ----
+
+    def trace(self, *options, bound=30):
+        """Run the scenario under the tracer."""
+        self.trace_path.unlink(missing_ok=True)
+        s = self.scenario
+        what = ("-q",) if s.deliver else s.submission()
+        command = [self.tracer, "-l", str(self.trace_path), "-t", str(bound),
+                   "-i", str(self.text_path), *map(str, options)]
+        if house.IS_ROOT:
+            account = instance.pwd.getpwnam(self.user)
+            command += ["-u", str(account.pw_uid), "-g", str(account.pw_gid)]
+        done = subprocess.run(
+            [*command, str(self.bin / "sendmail"), *self.first_args, *what],
+            env={"PATH": "/usr/bin:/bin", "LOGNAME": self.user}, cwd="/",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, check=False)
+        assert done.returncode not in (2, 77), done.stderr.decode()
+        reap()
+        self.sink.wait_idle()
+        return Trace(done.returncode, self.trace_path)
+
+    def recover(self):
+        """Run the queue until nothing moves."""
+        self.first_pass = False
+        self.age_locks()
+        for _ in range(4):
+            self.run("-q")
+            reap()
+            if not self.queue():
+                break
+        self.sink.wait_idle()
+
+    def age_locks(self):
+        """The time passes after which a dead program's lock is broken."""
+        lock = self.directory / "mbox.lock"
+        if lock.exists():
+            os.utime(lock, (0, 0))
+
+    # ---- What came of it ----
+
+    def statuses(self):
+        """{recipient: status byte} on disk; a notice has its sender's."""
+        out = {}
+        for name in self.queue():
+            out.update(statuses_in((self.spool / name).read_bytes()))
+        for who in self.scenario.bad:
+            out[who] = out.get(self.scenario.sender, "-")
+        return out
+
+    def copies(self):
+        """{recipient: whole copies}, and what came that is none."""
+        count, wrong = collections.Counter(), []
+        for message in list(self.sink.messages):
+            if message.sender == "":
+                self.count_notice(message, count, wrong)
+            elif message.data.endswith(self.wire()) and \
+                    b"\r\nSubject: crash\r\n" in message.data:
+                count.update(message.recipients)
+            else:
+                wrong.append("a message of %d bytes" % len(message.data))
+        if self.scenario.local:
+            self.count_mailbox(count, wrong)
+        return count, wrong
+
+    def wire(self):
+        text = "\n\n" + self.scenario.body
+        return text.replace("\n", "\r\n").encode()
+
+    def count_notice(self, message, count, wrong):
+        text = message.data
+        about = re.findall(rb"\r\nFinal-Recipient: rfc822; ?(\S+)", text)
+        if message.recipients != [self.scenario.sender] or not about or \
+                not re.search(rb"\r\n--=_[0-9A-Vx]+--\r\n$", text):
+            wrong.append("a notice of %d bytes" % len(text))
+        count.update(x.decode() for x in about)
+
+    def count_mailbox(self, count, wrong):
+        """Whole messages; what a crash cut short is kept apart."""
+        text = self.mbox_path.read_bytes() if self.mbox_path.exists() else b""
+        before = self.scenario.mailbox or b""
+        if not text.startswith(before):
+            wrong.append("the mailbox lost what was in it")
+        body = self.scenario.body.encode()
+        body = re.sub(rb"(?m)^(>*From )", rb">\1", body)
+        for piece in re.split(rb"(?m)^(?=From )", text[len(before):]):
+            if piece.strip() == b"":
+                continue
+            if piece.endswith(b"\n\n" + body + b"\n"):
+                count[self.user] += 1
+            elif body.startswith(
+                    piece.rstrip(b"\n").partition(b"\n\n")[2]):
+                count["torn"] += 1
+            else:
+                wrong.append("in the mailbox: %r" % piece[:60])
+
+    def judge(self, accepted, before, statuses, killed):
+        """[(what is wrong, with whom)], and who has a second copy of it.
+
+        accepted   True, False, or None: the caller does not know
+        before     copies before recovery;  statuses  and on disk then
+        killed     "all", "one" or None: what happened to the processes
+        """
+        s, faults, again = self.scenario, [], []
+        count, wrong = self.copies()
+        faults += [("garbled", x) for x in wrong + self.sink.violations]
+        numbers = {min(count[x], 1) for x in s.everyone}
+        for who in s.everyone:
+            if count[who] == 0 and accepted:
+                faults.append(("lost", who))
+            if count[who] > 0 and accepted is False:
+                faults.append(("half", who))
+            if count[who] > 1:
+                # Between the final dot and the record, and nowhere else.
+                window = "TU" if killed else "U"
+                if count[who] == 2 and before[who] and \
+                        statuses.get(who, "-") in window:
+                    again.append(who)
+                else:
+                    faults.append(("twice", who))
+        if accepted is None and len(numbers) > 1:
+            faults.append(("half", "%s" % dict(count)))
+        if count["torn"]:
+            again.append("torn")
+            if not killed:
+                faults.append(("garbled", "a torn message in the mailbox"))
+        for message in self.sink.messages:
+            if message.connection.quit and killed == "all" and \
+                    set(message.recipients) & set(again) and \
+                    message.time < self.recovery_began:
+                faults.append(("twice", "QUIT was said before the record"))
+        left = self.queue() + [
+            x for x in self.traces()
+            if not x.startswith("tmp.") or not killed]
+        faults += [("left", x) for x in left]
+        return faults, again
+
+    def settle(self, trace, killed):
+        """After a run: recover, and judge it."""
+        accepted = True if self.scenario.deliver else (
+            None if trace.exit is None or trace.exit >= 128
+            else trace.exit == 0)
+        before, _ = self.copies()
+        statuses = self.statuses()
+        self.recovery_began = time.monotonic()
+        self.recover()
+        return self.judge(accepted, before, statuses, killed)
+
+
+def statuses_in(data):
+    head = data.split(b"\nend\n", 1)[0].decode("utf-8", "replace")
+    return {line.split("\t")[-1]: line[2] for line in head.split("\n")
+            if line.startswith("R ")}
+
+
+def reap():
+    """Until no process that we ever started is left."""
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def build_tool(name, *flags):
+    """One of our C programs, built where nobody else builds."""
+    path = house.make_scratch() / name
+    subprocess.run(
+        [os.environ.get("CC", "cc"), "-D_GNU_SOURCE", "-O2", "-std=c11",
+         "-Wall", "-Wextra", *flags, "-o", path,
+         HERE / (name.split(".")[0] + ".c")], check=True)
+    os.chmod(path, 0o755)
+    return path
+
+
+def plant(directory, built):
+    """The programs with their names, where any user reaches them."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o755)
+    for name in ("dma", "dma-smtp", "dma-local"):
+        shutil.copy(built / name, directory / name)
+        os.chmod(directory / name, 0o755)
+    for name in NAMES:
+        os.symlink("dma", directory / name)
+    return directory
+
+
+def enter():
+    """Where everything happens; before any thread or process is started."""
+    if house.IS_ROOT:
+        trouble = house.enter_namespaces()
+        if trouble:
+            sys.exit("cannot isolate the tests: " + trouble)
+    scratch = house.make_scratch()
+    house.adopt_orphans()
+    return scratch

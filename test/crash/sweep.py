@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every stop of a run: killed there, an error there, another run there."""
+
+import collections
+import errno
+import multiprocessing
+import os
+import time
+import traceback
+
+import bed
+import house
+
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", "ENOMEM", "EMFILE", "EACCES")
+# A submission that was told of one of these must not say yes.
+NEEDED = ("write", "pwrite64", "fsync", "renameat2")
+NEVER_FAIL = ("brk", "getuid", "geteuid", "getgid", "getegid", "getpid",
+              "getppid", "gettid", "umask", "exit_group", "rt_sigaction")
+MOVES = ("read", "write", "pread64", "pwrite64", "sendto", "recvfrom")
+WORKERS = min(os.cpu_count() or 1, 4)
+
+worker = {}  # of this process: its bed
+
+
+def start_worker(where, programs, tracer):
+    house.adopt_orphans()
+    worker.update(where=where, programs=programs, tracer=tracer)
+
+
+def bed_for(name):
+    if "bed" not in worker:
+        worker["bed"] = bed.Bed(
+            worker["where"] / ("bed.%d" % os.getpid()), worker["programs"],
+            worker["tracer"])
+    b, scenario = worker["bed"], bed.SCENARIOS[name]
+    if worker.get("scenario") != name:
+        b.prepare(scenario)
+        worker["scenario"] = name
+    return b
+
+
+def baseline(name):
+    b = bed_for(name)
+    b.reset()
+    trace = b.trace()
+    faults, _ = b.settle(trace, None)
+    return trace.stops(), faults
+
+
+def kill_there(b, stop):
+    trace = b.trace("-n", stop)
+    return trace, b.settle(trace, "all")
+
+
+def kill_one_there(b, stop):
+    trace = b.trace("-n", stop, "-1")
+    return trace, b.settle(trace, "one")
+
+
+def another_there(b, stop):
+    """While it stands still there, another run of the queue passes by."""
+    run = "%s -C %s run" % (b.bin / "dmactl", b.conf_path)
+    trace = b.trace("-n", stop, "-a", run)
+    return trace, b.settle(trace, None)
+
+
+def fail_there(b, stop, error):
+    option = ("-s",) if error == "short" else ("-e", getattr(errno, error))
+    trace = b.trace("-n", stop, *option)
+    call = trace.at.split()[6] if trace.at else "-"
+    # Who ended over it, or was not heard, was killed in effect.
+    died = b.scenario.deliver and (
+        call in ("recvmsg", "sendmsg") or any(x[5] != "0" for x in trace.ends))
+    faults, again = b.settle(trace, "one" if died else None)
+    if not b.scenario.deliver and trace.exit is not None:
+        if trace.exit >= 128 or trace.exit == 75:
+            faults.append(("status", trace.exit))
+        if error not in ("short", "EINTR") and trace.exit == 0 and \
+                call in NEEDED and on_the_spool(b, trace):
+            faults.append(("status", "0 after a failed " + call))
+    if trace.status == 124:
+        faults.append(("hangs", trace.where()))
+    return trace, (faults, again)
+
+
+def on_the_spool(b, trace):
+    """Not the log's write: the draft is descriptor 5, the directory 4."""
+    return trace.at.split()[7] in ("4", "5")
+
+
+ACTIONS = {"kill": kill_there, "kill-one": kill_one_there,
+           "race": another_there, "errors": fail_there}
+
+
+def do_point(job):
+    action, name, arguments = job
+    try:
+        b = bed_for(name)
+        b.reset()
+        trace, (faults, again) = ACTIONS[action](b, *arguments)
+        return (arguments, trace.where(), faults, again)
+    except Exception:  # pylint: disable=broad-except
+        worker.pop("scenario", None)
+        return (arguments, "?", [("error", traceback.format_exc())], [])
+
+
+def own_work(stops):
+    """Without what the loader does before main: its first act is known."""
+    begun, out = set(), []
+    for stop in stops:
+        if stop.call == "fcntl" and stop.arguments[:2] == ["0", "1"]:
+            begun.add(stop.process)
+        if stop.process in begun:
+            out.append(stop)
+    return out
+
+
+def choose(action, stops, short):
+    """The arguments of each point."""
+    if action == "errors":
+        entries = [s for s in own_work(stops) if s.phase == ">" and
+                   s.call not in NEVER_FAIL]
+        chosen = ("EIO",) if short else ERRORS
+        return [(s.number, e) for s in entries for e in chosen] + [
+            (s.number, "short") for s in entries if s.call in MOVES]
+    if action == "race" or short:
+        stops = [s for s in stops if s.call not in bed.HARMLESS]
+    if action == "race":
+        stops = [s for s in stops if s.program == "sendmail"]
+    return [(s.number,) for s in stops]
+
+
+class Sweep:
+    """Two workers, and what they found."""
+
+    def __init__(self, scratch, programs, tracer, short=False):
+        self.short, self.failed, self.passed = short, 0, 0
+        self.pool = multiprocessing.get_context("fork").Pool(
+            WORKERS, start_worker, (scratch, programs, tracer))
+
+    def close(self):
+        self.pool.close()
+        self.pool.join()
+
+    def run(self, action, name, first_fault_ends=False):
+        """One row of the table; True if nothing is wrong."""
+        began = time.monotonic()
+        stops, faults = self.pool.apply(baseline, (name,))
+        points = choose(action, stops, self.short)
+        wrong, twice = [("undisturbed", faults)] if faults else [], []
+        torn = done = 0
+        for arguments, where, faults, again in self.pool.imap_unordered(
+                do_point, [(action, name, p) for p in points], 8):
+            done += 1
+            if faults:
+                wrong.append(("%s %s" % (arguments, where), faults))
+                if first_fault_ends:
+                    break
+            torn += "torn" in again
+            if [x for x in again if x != "torn"]:
+                twice.append(where)
+        self.report(action, name, done, wrong, twice, torn,
+                    time.monotonic() - began)
+        if wrong:
+            self.failed += 1
+        else:
+            self.passed += 1
+        return not wrong
+
+    def report(self, action, name, done, wrong, twice, torn, seconds):
+        kinds = collections.Counter(
+            k for _, faults in wrong for k in {x[0] for x in faults})
+        print("%-8s %-14s %5d points %5.0f s  lost %d  duplicated %d%s%s" % (
+            action, name, done, seconds, kinds["lost"], len(twice),
+            "  torn %d" % torn if torn else "",
+            "  WRONG %s" % dict(kinds) if wrong else ""), flush=True)
+        for where, n in sorted(collections.Counter(twice).items()):
+            print("         duplicated at %s: %d" % (where, n))
+        for where, faults in wrong[:10]:
+            print("         %s: %s" % (where, str(faults)[:1500]))
