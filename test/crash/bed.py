@@ -129,6 +129,7 @@ class Bed(instance.Private):
         super().__init__(directory, programs)
         self.tracer = tracer
         self.first_pass = True
+        self.after_cut = False  # unsynced parts of a mailbox may be anything
         self.scenario = None
         self.sink = Sink(recipients=self.refusal).start()
         self.relay(self.sink, TIMEOUTS=1)
@@ -276,7 +277,7 @@ class Bed(instance.Private):
                 continue
             if piece.endswith(b"\n\n" + body + b"\n"):
                 count[self.user] += 1
-            elif body.startswith(
+            elif self.after_cut or body.startswith(
                     piece.rstrip(b"\n").partition(b"\n\n")[2]):
                 count["torn"] += 1
             else:
