@@ -52,12 +52,13 @@ HARMLESS = frozenset("""
 class Scenario:
     def __init__(self, name, good=(), bad=(), later=(), deliver=False,
                  background=False, local=False, body=BODY, mailbox=None,
-                 sender=SENDER):
+                 dropped=False, sender=SENDER):
         self.name = name
         self.good, self.bad, self.later = list(good), list(bad), list(later)
         self.deliver = deliver  # what is traced is the run of the queue
         self.background = background  # a submission that delivers at once
         self.local, self.body, self.mailbox = local, body, mailbox
+        self.dropped = dropped  # the relay's answer to the dot is to close
         self.sender = sender
 
     @property
@@ -76,6 +77,7 @@ SCENARIOS = {s.name: s for s in (
     Scenario("whole", ONE, background=True),
     Scenario("delivery", ONE, deliver=True),
     Scenario("delivery-3", THREE[:2], later=THREE[2:], deliver=True),
+    Scenario("dropped", ONE, deliver=True, dropped=True),
     Scenario("notice", ONE, bad=["x@bad.example", "y@bad.example"],
              deliver=True),
     Scenario("mailbox", local=True, deliver=True, mailbox=EARLIER),
@@ -131,7 +133,8 @@ class Bed(instance.Private):
         self.first_pass = True
         self.after_cut = False  # unsynced parts of a mailbox may be anything
         self.scenario = None
-        self.sink = Sink(recipients=self.refusal).start()
+        self.sink = Sink(recipients=self.refusal,
+                         answers={"DOT": self.answer_dot}).start()
         self.relay(self.sink, TIMEOUTS=1)
         self.template = {}
         self.text_path = self.directory / "text"
@@ -144,6 +147,9 @@ class Bed(instance.Private):
         if self.first_pass and address in self.scenario.later:
             return "450 4.2.1 not now"
         return None
+
+    def answer_dot(self, *_):
+        return "" if self.first_pass and self.scenario.dropped else None
 
     # ---- Before ----
 

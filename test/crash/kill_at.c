@@ -101,7 +101,7 @@ struct tracee {
 
 static struct {
 	struct tracee processes[PROCESSES_MAX];
-	int started, alive;
+	int started;
 	pid_t command;
 	int status;  /* of the command: 0-255, 128 + signal, -1: runs */
 	bool counts; /* the command's exec is behind us */
@@ -164,7 +164,6 @@ tracee_of(pid_t pid)
 		errx(1, "too many processes");
 	*free_one = (struct tracee){
 	    .pid = pid, .number = self.started++, .call = -1, .program = "?"};
-	self.alive++;
 	return free_one;
 }
 
@@ -580,7 +579,6 @@ has_ended(struct tracee *t, int status)
 		fprintf(self.log, "exit %ld %lld %d %s %d\n", self.stops,
 		    now_us(), t->number, t->program, code);
 	t->pid = 0;
-	self.alive--;
 }
 
 static void
@@ -609,7 +607,7 @@ follow(void)
 	int status;
 	pid_t pid;
 
-	while (self.alive > 0) {
+	for (;;) { /* until there is none left, known or just forked */
 		if (overdue)
 			kill_all();
 		pid = waitpid(-1, &status, __WALL);

@@ -64,6 +64,26 @@ def another_there(b, stop):
     return trace, b.settle(trace, None)
 
 
+def collide_there(b, stop):
+    """The draft's name is taken, before it is given, by a foreign file."""
+    foreign = b.directory / "foreign"
+    b.put(foreign, b"not ours to replace\n")
+    trace = b.trace("-n", stop, "-a", """
+        for draft in %s/tmp.*; do
+            name=${draft%%tmp.*}${draft##*tmp.}
+            [ ! -e "$draft" ] || [ -e "$name" ] || cp -p %s "$name"
+        done""" % (b.spool, foreign))
+    kept = 0
+    for name in b.queue():
+        if (b.spool / name).read_bytes() == foreign.read_bytes():
+            (b.spool / name).unlink()
+            kept += 1
+    faults, again = b.settle(trace, None)
+    if kept == 0 and "renameat2" in trace.where() and ">" in trace.where():
+        faults.append(("replaced", "a file that stood there"))
+    return trace, (faults, again)
+
+
 def fail_there(b, stop, error):
     option = ("-s",) if error == "short" else ("-e", getattr(errno, error))
     trace = b.trace("-n", stop, *option)
@@ -89,7 +109,7 @@ def on_the_spool(b, trace):
 
 
 ACTIONS = {"kill": kill_there, "kill-one": kill_one_there,
-           "race": another_there, "errors": fail_there}
+           "race": another_there, "collide": collide_there, "errors": fail_there}
 
 
 def do_point(job):
@@ -123,7 +143,7 @@ def choose(action, stops, short):
         chosen = ("EIO",) if short else ERRORS
         return [(s.number, e) for s in entries for e in chosen] + [
             (s.number, "short") for s in entries if s.call in MOVES]
-    if action == "race" or short:
+    if action in ("race", "collide") or short:
         stops = [s for s in stops if s.call not in bed.HARMLESS]
     if action == "race":
         stops = [s for s in stops if s.program == "sendmail"]
