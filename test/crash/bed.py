@@ -107,11 +107,12 @@ class Trace:
         return " ".join(self.at.split()[4:7]) if self.at else "the end"
 
     def stops(self):
-        out = []
+        out, seen = [], collections.Counter()
         for line in self.lines:
             if line[:1].isdigit():
                 f = line.split()
-                out.append(Stop(int(f[0]), f[2], *f[3:6], f[6:]))
+                seen[f[2]] += 1
+                out.append(Stop(seen[f[2]], f[2], *f[3:6], f[6:]))
         return out
 
 
@@ -281,10 +282,13 @@ class Bed(instance.Private):
         for piece in re.split(rb"(?m)^(?=From )", text[len(before):]):
             if piece.strip() == b"":
                 continue
-            if piece.endswith(b"\n\n" + body + b"\n"):
+            if not piece.endswith(b"\n\n"):
+                wrong.append("in the mailbox, without its end: %r"
+                             % piece[-60:])
+            text = piece.partition(b"\n\n")[2]
+            if text == body + b"\n":
                 count[self.user] += 1
-            elif self.after_cut or body.startswith(
-                    piece.rstrip(b"\n").partition(b"\n\n")[2]):
+            elif self.after_cut or body.startswith(text.rstrip(b"\n")):
                 count["torn"] += 1
             else:
                 wrong.append("in the mailbox: %r" % piece[:60])
@@ -328,6 +332,8 @@ class Bed(instance.Private):
             x for x in self.traces()
             if not x.startswith("tmp.") or not killed]
         faults += [("left", x) for x in left]
+        faults += [("alarm", x) for x in self.log().splitlines()
+                   if "does not decode" in x or "is damaged" in x]
         return faults, again
 
     def settle(self, trace, killed):

@@ -2,21 +2,25 @@
 """make crash, make powercut, make mutants, make soak."""
 
 import argparse
+import contextlib
+import io
 import sys
 import time
 
 import bed
 import house
+import mutants
 import power
 import sweep
 
 
-def power_cuts(s, names):
-    for name in names:
-        began = time.monotonic()
-        states, wrong, repeated = s.pool.apply(power.cut, (name,))
-        s.report("power", name, states, wrong, ["a cut"] * repeated, 0,
-                 time.monotonic() - began)
+def power_cut(s, name, first_fault_ends=False):
+    """What is wrong with a scenario when the power is cut."""
+    began = time.monotonic()
+    states, wrong, repeated = s.pool.apply(
+        power.cut, (name, first_fault_ends))
+    return s.report("power", name, states, wrong, ["a cut"] * repeated, 0,
+                    time.monotonic() - began)
 
 
 def power_cuts_on(s, kind, turns):
@@ -33,6 +37,51 @@ def power_cuts_on(s, kind, turns):
                  time.monotonic() - began)
 
 
+def mutants_die(scratch, tracer, words, short):
+    """The sweeps, in their short form, on programs with a fault each."""
+    chosen = [m for m in mutants.MUTANTS
+              if not words or any(w in m.name for w in words)]
+
+    def find_fault(programs, checks):
+        s = sweep.Sweep(scratch, programs, tracer, short=True)
+        try:
+            for action, name in checks:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    wrong = s.run(action, name, True) \
+                        if action != "power" else power_cut(s, name, True)
+                if wrong:
+                    return "killed by %s %s: %s" % (
+                        action, name, " ".join(sorted(
+                            {x[0] for _, faults in wrong for x in faults})))
+        finally:
+            s.pool.terminate()
+        return None
+
+    killed, survived = mutants.run(
+        scratch, find_fault, chosen[:3] if short else chosen)
+    print("mutants: %d passed, %d failed, 0 skipped" % (
+        killed, len(survived)))
+    return len(survived)
+
+
+def sweeps(scratch, tracer, built, options):
+    programs = bed.plant(scratch / "programs", built)
+    s = sweep.Sweep(scratch, programs, tracer, options.short)
+    names = options.words or bed.SCENARIOS
+    if options.what == "power":
+        for name in names:
+            power_cut(s, name)
+        for kind in power.KINDS:
+            power_cuts_on(s, kind, 10)
+    else:
+        for name in names:
+            s.run(options.what, name)
+    s.close()
+    print("crash: %d passed, %d failed, %d skipped"
+          % (s.passed, s.failed, s.skipped))
+    return s.failed
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("what")
@@ -42,19 +91,9 @@ def main():
     built = house.build("plain")
     scratch = bed.enter()
     tracer = bed.build_tool("kill_at")
-    programs = bed.plant(scratch / "programs", built)
-    s = sweep.Sweep(scratch, programs, tracer, options.short)
-    if options.what == "power":
-        power_cuts(s, options.words or bed.SCENARIOS)
-        for kind in power.KINDS:
-            power_cuts_on(s, kind, 10)
-    else:
-        for name in options.words or bed.SCENARIOS:
-            s.run(options.what, name)
-    s.close()
-    print("crash: %d passed, %d failed, %d skipped"
-          % (s.passed, s.failed, s.skipped))
-    return s.failed != 0
+    if options.what == "mutants":
+        return mutants_die(scratch, tracer, options.words, options.short) != 0
+    return sweeps(scratch, tracer, built, options) != 0
 
 
 if __name__ == "__main__":

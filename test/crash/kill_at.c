@@ -6,8 +6,8 @@
  *
  *	kill_at [option ...] command [argument ...]
  *
- * A stop is the entry or the exit of a system call of any of the processes,
- * counted from 1 after the command's exec.  At stop -n N:
+ * A stop is the entry or the exit of a system call.  At stop -n N of process
+ * -p P (0, the first, is the command; its exec comes first):
  *	(nothing)	all of them are killed at once, as by a power button
  *	-1		the process that stopped is killed, the others go on
  *	-e ERRNO	the call is not made and fails with this number
@@ -92,7 +92,8 @@ struct tracee {
 	pid_t pid;
 	int number;	  /* 0: the command itself */
 	char program[16]; /* its name */
-	long call;	  /* under way, or -1 */
+	long stops;
+	long call; /* under way, or -1 */
 	unsigned long args[6];
 	bool existed; /* what open(O_CREAT) names */
 	bool faked;   /* the call is not made and gives fake */
@@ -106,6 +107,7 @@ static struct {
 	int status;  /* of the command: 0-255, 128 + signal, -1: runs */
 	bool counts; /* the command's exec is behind us */
 	long stops, chosen;
+	int chosen_process;
 	int error; /* 0: none */
 	bool one_only, short_count;
 	const char *action, *directory;
@@ -559,7 +561,7 @@ at_stop(struct tracee *t)
 		    info.op == PTRACE_SYSCALL_INFO_EXIT)
 			record(t, (long)info.exit.rval);
 	}
-	if (self.stops == self.chosen)
+	if (++t->stops == self.chosen && t->number == self.chosen_process)
 		act(t, &info);
 	if (info.op == PTRACE_SYSCALL_INFO_EXIT)
 		t->faked = false;
@@ -669,10 +671,13 @@ main(int argc, char **argv)
 #if !defined(__x86_64__) && !defined(__aarch64__)
 	errx(SKIPPED, "not for this kind of machine");
 #endif
-	while ((option = getopt(argc, argv, "+n:1e:sa:l:r:u:g:i:t:")) != -1)
+	while ((option = getopt(argc, argv, "+n:p:1e:sa:l:r:u:g:i:t:")) != -1)
 		switch (option) {
 		case 'n':
 			self.chosen = atol(optarg);
+			break;
+		case 'p':
+			self.chosen_process = atoi(optarg);
 			break;
 		case '1':
 			self.one_only = true;

@@ -47,28 +47,28 @@ def baseline(name):
     return trace.stops(), faults
 
 
-def kill_there(b, stop):
-    trace = b.trace("-n", stop)
+def kill_there(b, process, stop):
+    trace = b.trace("-p", process, "-n", stop)
     return trace, b.settle(trace, "all")
 
 
-def kill_one_there(b, stop):
-    trace = b.trace("-n", stop, "-1")
+def kill_one_there(b, process, stop):
+    trace = b.trace("-p", process, "-n", stop, "-1")
     return trace, b.settle(trace, "one")
 
 
-def another_there(b, stop):
+def another_there(b, process, stop):
     """While it stands still there, another run of the queue passes by."""
     run = "%s -C %s run" % (b.bin / "dmactl", b.conf_path)
-    trace = b.trace("-n", stop, "-a", run)
+    trace = b.trace("-p", process, "-n", stop, "-a", run)
     return trace, b.settle(trace, None)
 
 
-def collide_there(b, stop):
+def collide_there(b, process, stop):
     """The draft's name is taken, before it is given, by a foreign file."""
     foreign = b.directory / "foreign"
     b.put(foreign, b"not ours to replace\n")
-    trace = b.trace("-n", stop, "-a", """
+    trace = b.trace("-p", process, "-n", stop, "-a", """
         for draft in %s/tmp.*; do
             name=${draft%%tmp.*}${draft##*tmp.}
             [ ! -e "$draft" ] || [ -e "$name" ] || cp -p %s "$name"
@@ -84,9 +84,9 @@ def collide_there(b, stop):
     return trace, (faults, again)
 
 
-def fail_there(b, stop, error):
+def fail_there(b, process, stop, error):
     option = ("-s",) if error == "short" else ("-e", getattr(errno, error))
-    trace = b.trace("-n", stop, *option)
+    trace = b.trace("-p", process, "-n", stop, *option)
     call = trace.at.split()[6] if trace.at else "-"
     # Who ended over it, or was not heard, was killed in effect.
     died = b.scenario.deliver and (
@@ -141,13 +141,13 @@ def choose(action, stops, short):
         entries = [s for s in own_work(stops) if s.phase == ">" and
                    s.call not in NEVER_FAIL]
         chosen = ("EIO",) if short else ERRORS
-        return [(s.number, e) for s in entries for e in chosen] + [
-            (s.number, "short") for s in entries if s.call in MOVES]
+        return [(s.process, s.number, e) for s in entries for e in chosen] + [
+            (s.process, s.number, "short") for s in entries if s.call in MOVES]
     if action in ("race", "collide") or short:
         stops = [s for s in stops if s.call not in bed.HARMLESS]
     if action == "race":
         stops = [s for s in stops if s.program == "sendmail"]
-    return [(s.number,) for s in stops]
+    return [(s.process, s.number) for s in stops]
 
 
 class Sweep:
@@ -167,7 +167,7 @@ class Sweep:
         self.skipped += 1
 
     def run(self, action, name, first_fault_ends=False):
-        """One row of the table; True if nothing is wrong."""
+        """One row of the table; returns what is wrong."""
         began = time.monotonic()
         stops, faults = self.pool.apply(baseline, (name,))
         points = choose(action, stops, self.short)
@@ -201,4 +201,4 @@ class Sweep:
             self.failed += 1
         else:
             self.passed += 1
-        return not wrong
+        return wrong
