@@ -8,9 +8,11 @@ import sys
 import time
 
 import bed
+import full
 import house
 import mutants
 import power
+import soak
 import sweep
 
 
@@ -35,6 +37,22 @@ def power_cuts_on(s, kind, turns):
         s.report("power", "on " + kind, len(found),
                  [(kind, x) for x in found if x], [], 0,
                  time.monotonic() - began)
+
+
+def full_disks(s):
+    for kind in ("tmpfs", "ext4", "btrfs", "xfs"):
+        for name in ("submission", "delivery"):
+            if kind != "tmpfs" and name == "submission":
+                continue  # megabytes of room: nothing new beside tmpfs
+            began, found = time.monotonic(), full.missing(kind)
+            found = found or s.pool.apply(full.full, (kind, name))
+            title = "%s, %s" % (name, kind)
+            if isinstance(found, str):
+                s.skip("full     %s: %s" % (title, found))
+                continue
+            s.report("full", title, found[0],
+                     [(title, [x]) for x in found[1]], [], 0,
+                     time.monotonic() - began)
 
 
 def mutants_die(scratch, tracer, words, short):
@@ -73,6 +91,8 @@ def sweeps(scratch, tracer, built, options):
             power_cut(s, name)
         for kind in power.KINDS:
             power_cuts_on(s, kind, 10)
+    elif options.what == "full":
+        full_disks(s)
     else:
         for name in names:
             s.run(options.what, name)
@@ -87,10 +107,16 @@ def main():
     parser.add_argument("what")
     parser.add_argument("words", nargs="*")
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--minutes", type=float, default=10)
     options = parser.parse_args()
     built = house.build("plain")
     scratch = bed.enter()
     tracer = bed.build_tool("kill_at")
+    if options.what == "soak":
+        return soak.main(
+            scratch, bed.plant(scratch / "programs", built),
+            bed.build_tool("clock.so", "-shared", "-fPIC"),
+            options.minutes) != 0
     if options.what == "mutants":
         return mutants_die(scratch, tracer, options.words, options.short) != 0
     return sweeps(scratch, tracer, built, options) != 0
