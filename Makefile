@@ -5,6 +5,7 @@ include $(SRCDIR)/sources.mk
 include $(SRCDIR)/install.mk
 include $(SRCDIR)/check.mk
 include $(SRCDIR)/bench.mk
+include $(SRCDIR)/crash.mk
 HARDEN :=	$(shell $(PROBE) compile $(CC))
 HARDEN_LD :=	$(shell $(PROBE) link $(CC))
 IDNLIBS :=	$(if $(filter no,$(IDN)),,$(shell \

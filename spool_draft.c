@@ -25,19 +25,21 @@
 #define BUFFER_SIZE   (64 * 1024)
 #define FRESH_IDS_MAX 10
 
-/* Returns 0, or -1 with errno; EEXIST: there is such a file. */
+/*
+ * Returns 0, or -1 with errno; EEXIST: there is such a file.  With its mode at
+ * once: what a death leaves of a user's draft of a notice must not be in the
+ * way of the system's run, which could not open it.
+ */
 static int
 create_file(const struct spool *s, struct spool_draft *d)
 {
+	mode_t old = umask(0);
+
 	(void)snprintf(d->name, sizeof(d->name), "tmp.%s", d->env->id);
 	d->fd = openat(s->dirfd, d->name,
-	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (d->fd == -1)
-		return -1;
-	/* Not by openat's mode: the umask is 077. */
-	if (s->mode != 0600 && fchmod(d->fd, s->mode) == -1)
-		return -1;
-	return flock(d->fd, LOCK_EX | LOCK_NB);
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, s->mode);
+	(void)umask(old);
+	return d->fd == -1 ? -1 : flock(d->fd, LOCK_EX | LOCK_NB);
 }
 
 /*

@@ -127,20 +127,20 @@ class Sink(smtpd.Sink):
         instance.wait_for(lambda: self.open == 0, "the relay to be idle")
 
 
-class Bed(instance.Private):
-    def __init__(self, directory, programs, tracer):
-        super().__init__(directory, programs)
+class Measured:
+    """What both kinds of bed do: a scenario, its trace, its judgement."""
+
+    def begin(self, tracer, scratch, **keys):
         self.tracer = tracer
         self.first_pass = True
         self.after_cut = False  # unsynced parts of a mailbox may be anything
         self.scenario = None
         self.sink = Sink(recipients=self.refusal,
                          answers={"DOT": self.answer_dot}).start()
-        self.relay(self.sink, TIMEOUTS=1)
+        self.relay(self.sink, **keys)
         self.template = {}
-        self.text_path = self.directory / "text"
-        self.trace_path = self.directory.parent / (
-            self.directory.name + ".trace")
+        self.text_path = scratch / "text"
+        self.trace_path = scratch.parent / (scratch.name + ".trace")
 
     def refusal(self, address):
         if address.endswith("@bad.example"):
@@ -158,7 +158,7 @@ class Bed(instance.Private):
         """Make what a run of the scenario begins with."""
         self.scenario = scenario
         if scenario.local:
-            scenario.good = [self.user]
+            scenario.good = [self.mailbox_user]
         self.write(self.text_path, "Subject: crash\n\n" + scenario.body)
         self.template = {}
         self.reset()
@@ -174,10 +174,11 @@ class Bed(instance.Private):
             if instance.QUEUE_ID.match(name) or "." in name[3:5] or \
                     name.startswith(("tmp.", "bad.", "dead.")):
                 os.unlink(self.spool / name)
-        self.log_path.unlink(missing_ok=True)
-        for name in ("mbox", "mbox.lock"):
-            (self.directory / name).unlink(missing_ok=True)
-        self.restore(self.template)
+        self.empty_log()
+        self.mbox_path.unlink(missing_ok=True)
+        self.lock_path().unlink(missing_ok=True)
+        for name, data in self.template.items():
+            self.put(self.spool / name, data)
         if self.scenario.mailbox is not None:
             self.put(self.mbox_path, self.scenario.mailbox)
         self.sink.messages.clear()
@@ -185,14 +186,8 @@ class Bed(instance.Private):
         self.sink.violations.clear()
         self.first_pass = True
 
-    def restore(self, files):
-        for name, data in files.items():
-            self.put(self.spool / name, data)
-
-    def put(self, path, data):
-        path.write_bytes(data)
-        os.chmod(path, 0o600)
-        self.own(path)
+    def lock_path(self):
+        return self.mbox_path.with_name(self.mbox_path.name + ".lock")
 
     # ---- What is done ----
 
@@ -221,7 +216,7 @@ class Bed(instance.Private):
         self.first_pass = False
         self.age_locks()
         for _ in range(4):
-            self.run("-q")
+            self.run("-q", user=self.operator)
             reap()
             if not self.queue():
                 break
@@ -229,9 +224,8 @@ class Bed(instance.Private):
 
     def age_locks(self):
         """The time passes after which a dead program's lock is broken."""
-        lock = self.directory / "mbox.lock"
-        if lock.exists():
-            os.utime(lock, (0, 0))
+        if self.lock_path().exists():
+            os.utime(self.lock_path(), (0, 0))
 
     # ---- What came of it ----
 
@@ -287,7 +281,7 @@ class Bed(instance.Private):
                              % piece[-60:])
             text = piece.partition(b"\n\n")[2]
             if text == body + b"\n":
-                count[self.user] += 1
+                count[self.mailbox_user] += 1
             elif self.after_cut or body.startswith(text.rstrip(b"\n")):
                 count["torn"] += 1
             else:
@@ -346,6 +340,48 @@ class Bed(instance.Private):
         self.recovery_began = time.monotonic()
         self.recover()
         return self.judge(accepted, before, statuses, killed)
+
+
+class Bed(Measured, instance.Private):
+    """A private instance: any user may."""
+
+    def __init__(self, directory, programs, tracer):
+        super().__init__(directory, programs)
+        self.operator = self.mailbox_user = self.user
+        self.begin(tracer, self.directory, TIMEOUTS=1)
+
+    def empty_log(self):
+        self.log_path.unlink(missing_ok=True)
+
+    def put(self, path, data):
+        path.write_bytes(data)
+        os.chmod(path, 0o600)
+        self.own(path)
+
+
+class Installed(Measured, instance.System):
+    """The set-id programs at work: alice submits, root's run recovers."""
+
+    def __init__(self, root, tracer):
+        super().__init__(root)
+        self.operator, self.mailbox_user = "root", "bob"
+        self.mbox_path = self.maildir / "bob"
+        instance.System.reset(self)
+        self.begin(tracer, root)
+
+    def reset(self):
+        Measured.reset(self)
+
+    def empty_log(self):
+        os.truncate(self.log_path, 0)
+
+    def put(self, path, data):
+        user, mode = ("bob", 0o600) if path == self.mbox_path else (
+            "alice", 0o660)
+        path.write_bytes(data)
+        os.chown(path, instance.pwd.getpwnam(user).pw_uid,
+                 instance.pwd.getpwnam("mail").pw_gid)
+        os.chmod(path, mode)
 
 
 def statuses_in(data):

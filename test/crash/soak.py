@@ -221,14 +221,15 @@ class Soak:
             wrong.append("duplicates that nothing explains")
         wrong += ["left: " + x for x in self.bed.queue() + [
             t for t in self.bed.traces() if not t.startswith("tmp.")]]
-        self.report(copies, told, again)
+        self.report(copies, told, again, sum(logged.values()))
         return wrong
 
-    def report(self, copies, told, again):
+    def report(self, copies, told, again, recorded):
         print("%d accepted, %d refused, %d killed while submitting" % (
             len(self.accepted), len(self.refused), len(self.unknown)))
-        print("%d copies delivered, %d recipients told of a failure" % (
-            sum(copies.values()), len(told)))
+        print("%d copies taken by the relay, %d recorded as sent, "
+              "%d recipients reported as failed" % (
+                  sum(copies.values()), recorded, len(told)))
         print("%d duplicates; the relay was silent about %d it took; "
               "%d kills, %d stops, %d runs, %d jumps of the clock" % (
                   again, *(self.counts[x] for x in (
@@ -248,5 +249,4 @@ def main(scratch, programs, clock, minutes):
     for text in wrong[:30]:
         print("WRONG: " + text)
     s.relay.stop()
-    print("soak: %d passed, %d failed, 0 skipped" % (not wrong, bool(wrong)))
-    return len(wrong)
+    return int(not wrong), int(bool(wrong)), 0

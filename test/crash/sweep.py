@@ -27,11 +27,16 @@ def start_worker(where, programs, tracer):
     worker.update(where=where, programs=programs, tracer=tracer)
 
 
+def make_bed():
+    if worker["programs"] is None:
+        return bed.Installed(worker["where"] / "system", worker["tracer"])
+    return bed.Bed(worker["where"] / ("bed.%d" % os.getpid()),
+                   worker["programs"], worker["tracer"])
+
+
 def bed_for(name):
     if "bed" not in worker:
-        worker["bed"] = bed.Bed(
-            worker["where"] / ("bed.%d" % os.getpid()), worker["programs"],
-            worker["tracer"])
+        worker["bed"] = make_bed()
     b, scenario = worker["bed"], bed.SCENARIOS[name]
     if worker.get("scenario") != name:
         b.prepare(scenario)
@@ -151,12 +156,13 @@ def choose(action, stops, short):
 
 
 class Sweep:
-    """The workers, and what they found."""
+    """The workers, and what they found; of the one system there is, one."""
 
     def __init__(self, scratch, programs, tracer, short=False):
+        self.title = "" if programs else "set-id "
         self.short, self.failed, self.passed, self.skipped = short, 0, 0, 0
         self.pool = multiprocessing.get_context("fork").Pool(
-            WORKERS, start_worker, (scratch, programs, tracer))
+            WORKERS if programs else 1, start_worker, (scratch, programs, tracer))
 
     def close(self):
         self.pool.close()
@@ -189,8 +195,8 @@ class Sweep:
     def report(self, action, name, done, wrong, twice, torn, seconds):
         kinds = collections.Counter(
             k for _, faults in wrong for k in {x[0] for x in faults})
-        print("%-8s %-14s %5d points %5.0f s  lost %d  duplicated %d%s%s" % (
-            action, name, done, seconds, kinds["lost"], len(twice),
+        print("%-8s %-20s %5d points %4.0f s  lost %d  duplicated %d%s%s" % (
+            action, self.title + name, done, seconds, kinds["lost"], len(twice),
             "  torn %d" % torn if torn else "",
             "  WRONG %s" % dict(kinds) if wrong else ""), flush=True)
         for where, n in sorted(collections.Counter(twice).items()):

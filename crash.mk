@@ -1,0 +1,20 @@
+# What no kill, error, power cut or full disk may do to mail: test/README.md.
+# Portable make only.
+
+MINUTES=	10
+CRASH=		PYTHONDONTWRITEBYTECODE=1 DMA_BUILD="$$(pwd)" $(PYTHON) \
+		$(SRCDIR)/test/crash/crash.py
+
+.PHONY: crash errors mutants soak crash-short mutants-short
+
+crash errors mutants: all
+	@$(CRASH) $@
+
+crash-short: all
+	@$(CRASH) crash --short
+
+mutants-short: all
+	@$(CRASH) mutants --short
+
+soak: all
+	@$(CRASH) soak --minutes $(MINUTES)
