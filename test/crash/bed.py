@@ -191,11 +191,11 @@ class Measured:
 
     # ---- What is done ----
 
-    def trace(self, *options, bound=30):
-        """Run the scenario under the tracer."""
+    def trace(self, *options, again=False, bound=30):
+        """Run the scenario under the tracer; or the queue, again."""
         self.trace_path.unlink(missing_ok=True)
         s = self.scenario
-        what = ("-q",) if s.deliver else s.submission()
+        what = ("-q",) if s.deliver or again else s.submission()
         command = [self.tracer, "-l", str(self.trace_path), "-t", str(bound),
                    "-i", str(self.text_path), *map(str, options)]
         if house.IS_ROOT:
@@ -287,12 +287,24 @@ class Measured:
             else:
                 wrong.append("in the mailbox: %r" % piece[:60])
 
-    def judge(self, accepted, before, statuses, killed):
+    def snapshot(self):
+        """Who has it, and what is on disk about that."""
+        return self.copies()[0], self.statuses()
+
+    def windows(self, who, snapshots, killed):
+        """How many crashes came between the final dot and the record."""
+        open_still, had, n = "TU" if killed else "U", 0, 0
+        for count, statuses in snapshots:
+            n += count[who] > had and statuses.get(who, "-") in open_still
+            had = count[who]
+        return n
+
+    def judge(self, accepted, snapshots, killed):
         """[(what is wrong, with whom)], and who has a second copy of it.
 
         accepted   True, False, or None: the caller does not know
-        before     copies before recovery;  statuses  and on disk then
-        killed     "all", "one" or None: what happened to the processes
+        snapshots  after each crash, before what came next
+        killed     "all", "one", "twice", None: what happened to the processes
         """
         s, faults, again = self.scenario, [], []
         count, wrong = self.copies()
@@ -303,14 +315,10 @@ class Measured:
                 faults.append(("lost", who))
             if count[who] > 0 and accepted is False:
                 faults.append(("half", who))
-            if count[who] > 1:
-                # Between the final dot and the record, and nowhere else.
-                window = "TU" if killed else "U"
-                if count[who] == 2 and before[who] and \
-                        statuses.get(who, "-") in window:
-                    again.append(who)
-                else:
-                    faults.append(("twice", who))
+            if count[who] > 1 + self.windows(who, snapshots, killed):
+                faults.append(("twice", who))
+            elif count[who] > 1:
+                again.append(who)
         if accepted is None and len(numbers) > 1:
             faults.append(("half", "%s" % dict(count)))
         if count["torn"]:
@@ -330,16 +338,15 @@ class Measured:
                    if "does not decode" in x or "is damaged" in x]
         return faults, again
 
-    def settle(self, trace, killed):
+    def settle(self, trace, killed, earlier=()):
         """After a run: recover, and judge it."""
         accepted = True if self.scenario.deliver else (
             None if trace.exit is None or trace.exit >= 128
             else trace.exit == 0)
-        before, _ = self.copies()
-        statuses = self.statuses()
+        snapshots = [*earlier, self.snapshot()]
         self.recovery_began = time.monotonic()
         self.recover()
-        return self.judge(accepted, before, statuses, killed)
+        return self.judge(accepted, snapshots, killed)
 
 
 class Bed(Measured, instance.Private):

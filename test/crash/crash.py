@@ -4,7 +4,7 @@
     crash.py crash|errors|mutants|soak [--short] [--minutes N] [word ...]
 
 Words choose scenarios, or mutants by a part of their name; one sweep alone:
-crash.py kill|kill-one|race|collide|power [scenario ...].
+crash.py kill|kill-one|kill-2|kill-ln|race|collide|power [scenario ...].
 """
 
 import argparse
@@ -27,6 +27,8 @@ DELIVERIES = [s.name for s in bed.SCENARIOS.values() if s.deliver]
 ROWS = {  # what is done to which scenarios
     "kill": list(bed.SCENARIOS),
     "kill-one": ["whole", *DELIVERIES],
+    "kill-2": ["whole", *DELIVERIES],
+    "kill-ln": ["submission", "notice"],
     "race": DELIVERIES,
     "collide": ["submission", "notice"],
     "power": list(bed.SCENARIOS),

@@ -15,6 +15,7 @@
  *	-a COMMAND	the shell runs this, while the process stands still
  * -l FILE  what happened: see print_stop() and record.  With -n only the end.
  * -r DIR   in the log also what is done to files beneath this directory
+ * -m CALL  this call is missing: it always fails with ENOSYS
  * -u UID   -g GID  who runs the command (-a's too); for root
  * -i FILE  its standard input
  * -t SECONDS  all are killed after that time
@@ -110,7 +111,7 @@ static struct {
 	int chosen_process;
 	int error; /* 0: none */
 	bool one_only, short_count;
-	const char *action, *directory;
+	const char *action, *directory, *missing;
 	FILE *log;
 	bool acted;
 	uid_t uid;
@@ -534,6 +535,9 @@ at_entry(struct tracee *t, const struct ptrace_syscall_info *info)
 		t->args[i] = (unsigned long)info->entry.args[i];
 	if (t->call == SYS_prctl && t->args[0] == PR_SET_DUMPABLE)
 		skip_call(t, 0);
+	if (self.missing != NULL &&
+	    strcmp(call_name(t->call), self.missing) == 0)
+		skip_call(t, -ENOSYS);
 	if (self.directory != NULL && t->call == SYS_openat)
 		t->existed = would_exist(t);
 }
@@ -671,7 +675,7 @@ main(int argc, char **argv)
 #if !defined(__x86_64__) && !defined(__aarch64__)
 	errx(SKIPPED, "not for this kind of machine");
 #endif
-	while ((option = getopt(argc, argv, "+n:p:1e:sa:l:r:u:g:i:t:")) != -1)
+	while ((option = getopt(argc, argv, "+n:p:1e:sa:l:r:m:u:g:i:t:")) != -1)
 		switch (option) {
 		case 'n':
 			self.chosen = atol(optarg);
@@ -696,6 +700,9 @@ main(int argc, char **argv)
 			break;
 		case 'r':
 			self.directory = optarg;
+			break;
+		case 'm':
+			self.missing = optarg;
 			break;
 		case 'u':
 			self.uid = (uid_t)atol(optarg);

@@ -5,6 +5,7 @@ import collections
 import errno
 import multiprocessing
 import os
+import random
 import time
 import traceback
 
@@ -44,16 +45,34 @@ def bed_for(name):
     return b
 
 
-def baseline(name):
+def baseline(name, action):
     b = bed_for(name)
     b.reset()
-    trace = b.trace()
+    trace = b.trace(*(("-m", "renameat2") if action == "kill-ln" else ()))
     faults, _ = b.settle(trace, None)
     return trace.stops(), faults
 
 
 def kill_there(b, process, stop):
     trace = b.trace("-p", process, "-n", stop)
+    return trace, b.settle(trace, "all")
+
+
+def kill_twice(b, process, stop):
+    """The run that recovers is killed too, at some stop of its own."""
+    trace = b.trace("-p", process, "-n", stop)
+    first = b.snapshot()
+    b.first_pass = False
+    b.age_locks()
+    chance = random.Random(stop)
+    b.trace("-p", chance.choice((0, 0, 1)), "-n", chance.randint(280, 700),
+            again=True)
+    return trace, b.settle(trace, "twice", [first])
+
+
+def kill_linking_there(b, process, stop):
+    """Where rename always replaces, the commit is a link and an unlink."""
+    trace = b.trace("-p", process, "-n", stop, "-m", "renameat2")
     return trace, b.settle(trace, "all")
 
 
@@ -113,8 +132,10 @@ def on_the_spool(b, trace):
     return trace.at.split()[7] in ("4", "5")
 
 
-ACTIONS = {"kill": kill_there, "kill-one": kill_one_there,
-           "race": another_there, "collide": collide_there, "errors": fail_there}
+ACTIONS = {
+    "kill": kill_there, "kill-one": kill_one_there, "kill-2": kill_twice,
+    "kill-ln": kill_linking_there, "race": another_there,
+    "collide": collide_there, "errors": fail_there}
 
 
 def do_point(job):
@@ -175,7 +196,7 @@ class Sweep:
     def run(self, action, name, first_fault_ends=False):
         """One row of the table; returns what is wrong."""
         began = time.monotonic()
-        stops, faults = self.pool.apply(baseline, (name,))
+        stops, faults = self.pool.apply(baseline, (name, action))
         points = choose(action, stops, self.short)
         wrong, twice = [("undisturbed", faults)] if faults else [], []
         torn = done = 0
