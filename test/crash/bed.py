@@ -52,18 +52,37 @@ HARMLESS = frozenset("""
 class Scenario:
     def __init__(self, name, good=(), bad=(), later=(), deliver=False,
                  background=False, local=False, body=BODY, mailbox=None,
-                 dropped=False, sender=SENDER):
+                 dropped=False, remove=False, sender=SENDER):
         self.name = name
         self.good, self.bad, self.later = list(good), list(bad), list(later)
         self.deliver = deliver  # what is traced is the run of the queue
         self.background = background  # a submission that delivers at once
         self.local, self.body, self.mailbox = local, body, mailbox
         self.dropped = dropped  # the relay's answer to the dot is to close
+        self.remove = remove  # what is traced is dmactl queue remove
         self.sender = sender
 
     @property
     def everyone(self):
         return self.good + self.later + self.bad
+
+    @property
+    def queued(self):
+        """The message is in the queue when the tracing begins."""
+        return self.deliver or self.remove
+
+    def command(self):
+        if self.remove:
+            return "dmactl", ("queue", "remove", "all")
+        return "sendmail", ("-q",) if self.deliver else self.submission()
+
+    def accepted(self, status):
+        """What the exit status of the command says; None: nothing."""
+        if self.deliver:
+            return True
+        if status is None or status >= 128 or (self.remove and status):
+            return None
+        return (status == 0) != self.remove
 
     def submission(self):
         mode = () if self.background else ("-odq",)
@@ -80,6 +99,7 @@ SCENARIOS = {s.name: s for s in (
     Scenario("dropped", ONE, deliver=True, dropped=True),
     Scenario("notice", ONE, bad=["x@bad.example", "y@bad.example"],
              deliver=True),
+    Scenario("removal", THREE, remove=True),
     Scenario("mailbox", local=True, deliver=True, mailbox=EARLIER),
     Scenario("new-mailbox", local=True, deliver=True),
     Scenario("large-mailbox", local=True, deliver=True, mailbox=EARLIER,
@@ -162,7 +182,7 @@ class Measured:
         self.write(self.text_path, "Subject: crash\n\n" + scenario.body)
         self.template = {}
         self.reset()
-        if scenario.deliver:
+        if scenario.queued:
             self.submit(*scenario.submission(),
                         text=self.text_path.read_bytes())
             self.template = {
@@ -195,14 +215,14 @@ class Measured:
         """Run the scenario under the tracer; or the queue, again."""
         self.trace_path.unlink(missing_ok=True)
         s = self.scenario
-        what = ("-q",) if s.deliver or again else s.submission()
+        name, what = ("sendmail", ("-q",)) if again else s.command()
         command = [self.tracer, "-l", str(self.trace_path), "-t", str(bound),
                    "-i", str(self.text_path), *map(str, options)]
         if house.IS_ROOT:
             account = instance.pwd.getpwnam(self.user)
             command += ["-u", str(account.pw_uid), "-g", str(account.pw_gid)]
         done = subprocess.run(
-            [*command, str(self.bin / "sendmail"), *self.first_args, *what],
+            [*command, str(self.bin / name), *self.first_args, *what],
             env={"PATH": "/usr/bin:/bin", "LOGNAME": self.user}, cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, check=False)
@@ -319,7 +339,7 @@ class Measured:
                 faults.append(("twice", who))
             elif count[who] > 1:
                 again.append(who)
-        if accepted is None and len(numbers) > 1:
+        if accepted is None and len(numbers) > 1 and not s.remove:
             faults.append(("half", "%s" % dict(count)))
         if count["torn"]:
             again.append("torn")
@@ -340,9 +360,7 @@ class Measured:
 
     def settle(self, trace, killed, earlier=()):
         """After a run: recover, and judge it."""
-        accepted = True if self.scenario.deliver else (
-            None if trace.exit is None or trace.exit >= 128
-            else trace.exit == 0)
+        accepted = self.scenario.accepted(trace.exit)
         snapshots = [*earlier, self.snapshot()]
         self.recovery_began = time.monotonic()
         self.recover()

@@ -29,7 +29,7 @@ ROWS = {  # what is done to which scenarios
     "kill-one": ["whole", *DELIVERIES],
     "kill-2": ["whole", *DELIVERIES],
     "kill-ln": ["submission", "notice"],
-    "race": DELIVERIES,
+    "race": [*DELIVERIES, "removal"],
     "collide": ["submission", "notice"],
     "power": list(bed.SCENARIOS),
     "errors": list(bed.SCENARIOS),

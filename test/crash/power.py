@@ -147,8 +147,7 @@ def cut(name, first_fault_ends=False):
     b.after_cut = True
     for when, status, state in moments(disk, trace):
         before = [m for t, m in sent if when is None or t < when]
-        accepted = True if b.scenario.deliver else (
-            None if status is None else status == 0)
+        accepted = b.scenario.accepted(status)
         key = (state, accepted, len(before), when is None)
         if key in seen:
             continue
@@ -183,8 +182,9 @@ def recover_from(b, files, before, accepted, at_the_end):
     everyone = b.scenario.everyone
     faults += [("lost", who) for who in everyone
                if accepted and count[who] == 0]
-    if accepted is False or (accepted is None and
-                             len({count[who] for who in everyone}) > 1):
+    if accepted is False or (
+            accepted is None and not b.scenario.remove and
+            len({count[who] for who in everyone}) > 1):
         faults += [("half", who) for who in everyone if count[who]]
     twice = [who for who in everyone if count[who] > 1]
     if at_the_end:

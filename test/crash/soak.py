@@ -77,7 +77,9 @@ class Soak:
     def __init__(self, scratch, programs, clock):
         self.bed = instance.Private(scratch / "soak", programs)
         self.relay = Relay().start()
-        self.bed.relay(self.relay, "RETRY 1s 2s 3s", TIMEOUTS=2)
+        # What a jump means for LIFETIME is another test's question.
+        self.bed.relay(self.relay, "RETRY 1s 2s 3s", LIFETIME="5000d",
+                       TIMEOUTS=2)
         self.ended = threading.Event()
         self.accepted = {}  # serial: recipients
         self.unknown, self.refused = {}, {}

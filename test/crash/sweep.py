@@ -116,7 +116,7 @@ def fail_there(b, process, stop, error):
     died = b.scenario.deliver and (
         call in ("recvmsg", "sendmsg") or any(x[5] != "0" for x in trace.ends))
     faults, again = b.settle(trace, "one" if died else None)
-    if not b.scenario.deliver and trace.exit is not None:
+    if not b.scenario.queued and trace.exit is not None:
         if trace.exit >= 128 or trace.exit == 75:
             faults.append(("status", trace.exit))
         if error not in ("short", "EINTR") and trace.exit == 0 and \
@@ -172,7 +172,7 @@ def choose(action, stops, short):
     if action in ("race", "collide") or short:
         stops = [s for s in stops if s.call not in bed.HARMLESS]
     if action == "race":
-        stops = [s for s in stops if s.program == "sendmail"]
+        stops = [s for s in stops if s.program in ("sendmail", "dmactl")]
     return [(s.process, s.number) for s in stops]
 
 
