@@ -26,7 +26,7 @@ import sweep
 DELIVERIES = [s.name for s in bed.SCENARIOS.values() if s.deliver]
 ROWS = {  # what is done to which scenarios
     "kill": list(bed.SCENARIOS),
-    "kill-one": ["whole", *DELIVERIES],
+    "kill-one": DELIVERIES,
     "kill-2": ["whole", *DELIVERIES],
     "kill-ln": ["submission", "notice"],
     "race": [*DELIVERIES, "removal"],

@@ -78,7 +78,7 @@ class Soak:
         self.bed = instance.Private(scratch / "soak", programs)
         self.relay = Relay().start()
         # What a jump means for LIFETIME is another test's question.
-        self.bed.relay(self.relay, "RETRY 1s 2s 3s", LIFETIME="5000d",
+        self.bed.relay(self.relay, "RETRY 1s 2s 3s", LIFETIME="365d",
                        TIMEOUTS=2)
         self.ended = threading.Event()
         self.accepted = {}  # serial: recipients
@@ -149,7 +149,7 @@ class Soak:
     def jump(self):
         while not self.ended.wait(1 + random.random() * 5):
             self.set_clock(random.choice(
-                (0, -3600, 3600, -400 * DAY, 2 * DAY)))
+                (0, -3600, 3600, -100 * DAY, 2 * DAY)))
             self.counts["jumps"] += 1
 
     @staticmethod
@@ -219,6 +219,8 @@ class Soak:
                     for w in to}) > 1:
                 wrong.append("half: %d" % serial)
         again = sum(n - 1 for n in copies.values() if n > 1)
+        if not self.accepted:
+            wrong.append("nothing was accepted")
         if again > self.counts["silent"] and self.counts["kills"] == 0:
             wrong.append("duplicates that nothing explains")
         wrong += ["left: " + x for x in self.bed.queue() + [
