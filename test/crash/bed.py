@@ -111,6 +111,20 @@ Stop = collections.namedtuple(
     "Stop", "number process program phase call arguments")
 
 
+def calls():
+    """{number: name}, as the C library's headers have them."""
+    text = subprocess.run(
+        [os.environ.get("CC", "cc"), "-E", "-dM", "-include",
+         "sys/syscall.h", "-xc", "/dev/null"],
+        check=True, capture_output=True, text=True).stdout
+    return {number: name for name, number in re.findall(
+        r"^#define __NR_(\w+) (\d+)$", text, re.M)}
+
+
+CALLS = calls()
+NUMBERS = {name: number for number, name in CALLS.items()}
+
+
 class Trace:
     """What the tracer said."""
 
@@ -124,7 +138,10 @@ class Trace:
 
     def where(self):
         """ "dma > fsync" """
-        return " ".join(self.at.split()[4:7]) if self.at else "the end"
+        if self.at is None:
+            return "the end"
+        f = self.at.split()
+        return "%s %s %s" % (f[4], f[5], CALLS.get(f[6], f[6]))
 
     def stops(self):
         out, seen = [], collections.Counter()
@@ -132,7 +149,8 @@ class Trace:
             if line[:1].isdigit():
                 f = line.split()
                 seen[f[2]] += 1
-                out.append(Stop(seen[f[2]], f[2], *f[3:6], f[6:]))
+                out.append(Stop(seen[f[2]], f[2], f[3], f[4],
+                                CALLS.get(f[5], f[5]), f[6:]))
         return out
 
 

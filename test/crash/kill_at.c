@@ -15,7 +15,7 @@
  *	-a COMMAND	the shell runs this, while the process stands still
  * -l FILE  what happened: see print_stop() and record.  With -n only the end.
  * -r DIR   in the log also what is done to files beneath this directory
- * -m CALL  this call is missing: it always fails with ENOSYS
+ * -m NUMBER  this call is missing: it always fails with ENOSYS
  * -u UID   -g GID  who runs the command (-a's too); for root
  * -i FILE  its standard input
  * -t SECONDS  all are killed after that time
@@ -48,50 +48,14 @@
 #include <unistd.h>
 
 #define PROCESSES_MAX 200
-#define SKIPPED	      77
-#define OVERDUE	      124
-#define KILLED	      125
+#define SKIPPED       77
+#define OVERDUE       124
+#define KILLED        125
 #define PATH_SIZE     (2 * PATH_MAX)
-
-/* Names for the log; others appear as numbers. */
-static const char *const names[] = {
-#define CALL(name) [SYS_##name] = #name
-    CALL(read), CALL(write), CALL(close), CALL(fstat), CALL(lseek), CALL(mmap),
-    CALL(mprotect), CALL(munmap), CALL(brk), CALL(rt_sigaction),
-    CALL(rt_sigprocmask), CALL(ioctl), CALL(pread64), CALL(pwrite64),
-    CALL(writev), CALL(madvise), CALL(nanosleep), CALL(getpid), CALL(socket),
-    CALL(connect), CALL(sendto), CALL(recvfrom), CALL(sendmsg), CALL(recvmsg),
-    CALL(shutdown), CALL(bind), CALL(getsockname), CALL(getpeername),
-    CALL(socketpair), CALL(setsockopt), CALL(getsockopt), CALL(clone),
-    CALL(execve), CALL(wait4), CALL(kill), CALL(uname), CALL(fcntl),
-    CALL(flock), CALL(fsync), CALL(fdatasync), CALL(ftruncate),
-    CALL(getdents64), CALL(chdir), CALL(fchmod), CALL(fchown), CALL(umask),
-    CALL(getrlimit), CALL(sysinfo), CALL(getuid), CALL(getgid), CALL(setuid),
-    CALL(setgid), CALL(geteuid), CALL(getegid), CALL(setsid), CALL(setreuid),
-    CALL(setregid), CALL(setgroups), CALL(setresuid), CALL(setresgid),
-    CALL(prctl), CALL(setrlimit), CALL(gettid), CALL(futex),
-    CALL(sched_setaffinity), CALL(sched_setscheduler),
-    CALL(sched_getaffinity), CALL(set_tid_address), CALL(clock_nanosleep),
-    CALL(exit_group), CALL(openat), CALL(mkdirat), CALL(mknodat),
-    CALL(newfstatat), CALL(unlinkat), CALL(renameat), CALL(linkat),
-    CALL(fchmodat), CALL(faccessat), CALL(ppoll), CALL(set_robust_list),
-    CALL(utimensat), CALL(dup3), CALL(pipe2), CALL(prlimit64),
-    CALL(renameat2), CALL(getrandom), CALL(statx), CALL(clone3), CALL(rseq),
-    CALL(close_range), CALL(statfs), CALL(fstatfs), CALL(setitimer),
-    CALL(setpriority), CALL(ioprio_set), CALL(copy_file_range),
-    CALL(sendfile), CALL(fallocate), CALL(seccomp), CALL(exit),
-#ifdef SYS_open
-    CALL(open), CALL(stat), CALL(lstat), CALL(poll), CALL(access), CALL(dup2),
-    CALL(fork), CALL(vfork), CALL(rename), CALL(link), CALL(unlink),
-    CALL(mkdir), CALL(chmod), CALL(chown), CALL(readlink), CALL(arch_prctl),
-    CALL(time), CALL(alarm), CALL(pipe), CALL(getppid), CALL(mknod),
-#endif
-#undef CALL
-};
 
 struct tracee {
 	pid_t pid;
-	int number;	  /* 0: the command itself */
+	int number;       /* 0: the command itself */
 	char program[16]; /* its name */
 	long stops;
 	long call; /* under way, or -1 */
@@ -111,12 +75,13 @@ static struct {
 	int chosen_process;
 	int error; /* 0: none */
 	bool one_only, short_count;
-	const char *action, *directory, *missing;
+	const char *action, *directory;
+	long missing; /* a call that is not there */
 	FILE *log;
 	bool acted;
 	uid_t uid;
 	gid_t gid;
-} self = {.status = -1, .uid = (uid_t)-1, .gid = (gid_t)-1};
+} self = {.status = -1, .missing = -1, .uid = (uid_t)-1, .gid = (gid_t)-1};
 
 static volatile sig_atomic_t overdue;
 
@@ -125,18 +90,6 @@ on_alarm(int number)
 {
 	(void)number;
 	overdue = 1;
-}
-
-static const char *
-call_name(long call)
-{
-	static char number[24];
-
-	if (call >= 0 && (size_t)call < sizeof(names) / sizeof(names[0]) &&
-	    names[call] != NULL)
-		return names[call];
-	(void)snprintf(number, sizeof(number), "%ld", call);
-	return number;
 }
 
 static long long
@@ -312,8 +265,7 @@ inode_of(const struct tracee *t, int fd, struct stat *st)
 	char path[PATH_MAX], link[64];
 
 	path_of(t, fd, path, sizeof(path));
-	(void)snprintf(
-	    link, sizeof(link), "/proc/%d/fd/%d", (int)t->pid, fd);
+	(void)snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)t->pid, fd);
 	if (!is_ours(path) || stat(link, st) == -1 || S_ISFIFO(st->st_mode))
 		return 0;
 	return st->st_ino;
@@ -375,8 +327,8 @@ record_file_call(const struct tracee *t, unsigned long inode, long result)
 		    now_us(), inode);
 		break;
 	default:
-		fprintf(self.log, "op %ld %lld unknown %s\n", self.stops,
-		    now_us(), call_name(t->call));
+		fprintf(self.log, "op %ld %lld unknown %ld\n", self.stops,
+		    now_us(), t->call);
 	}
 }
 
@@ -459,17 +411,17 @@ would_exist(const struct tracee *t)
 	return lstat(path, &st) == 0;
 }
 
-/* N microseconds number program > call arguments, or < call result */
+/* N microseconds process program > call arguments, or < call result */
 static void
 print_stop(const struct tracee *t, const struct ptrace_syscall_info *info)
 {
 	fprintf(self.log, "%ld %lld %d %s ", self.stops, now_us(), t->number,
 	    t->program);
 	if (info->op == PTRACE_SYSCALL_INFO_EXIT)
-		fprintf(self.log, "< %s %ld\n", call_name(t->call),
-		    (long)info->exit.rval);
+		fprintf(
+		    self.log, "< %ld %ld\n", t->call, (long)info->exit.rval);
 	else
-		fprintf(self.log, "> %s %lx %lx %lx %lx\n", call_name(t->call),
+		fprintf(self.log, "> %ld %lx %lx %lx %lx\n", t->call,
 		    t->args[0], t->args[1], t->args[2], t->args[3]);
 }
 
@@ -535,8 +487,7 @@ at_entry(struct tracee *t, const struct ptrace_syscall_info *info)
 		t->args[i] = (unsigned long)info->entry.args[i];
 	if (t->call == SYS_prctl && t->args[0] == PR_SET_DUMPABLE)
 		skip_call(t, 0);
-	if (self.missing != NULL &&
-	    strcmp(call_name(t->call), self.missing) == 0)
+	if (t->call == self.missing)
 		skip_call(t, -ENOSYS);
 	if (self.directory != NULL && t->call == SYS_openat)
 		t->existed = would_exist(t);
@@ -576,8 +527,8 @@ at_stop(struct tracee *t)
 static void
 has_ended(struct tracee *t, int status)
 {
-	int code = WIFEXITED(status) ? WEXITSTATUS(status)
-				     : 128 + WTERMSIG(status);
+	int code =
+	    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 
 	if (t->pid == self.command)
 		self.status = code;
@@ -623,8 +574,8 @@ follow(void)
 			return;
 		if (!WIFSTOPPED(status))
 			has_ended(tracee_of(pid), status);
-		else if (self.acted && self.action == NULL &&
-			 self.error == 0 && !self.short_count && !self.one_only)
+		else if (self.acted && self.action == NULL && self.error == 0 &&
+			 !self.short_count && !self.one_only)
 			(void)kill(tracee_of(pid)->pid, SIGKILL);
 		else
 			has_stopped(tracee_of(pid), status);
@@ -702,7 +653,7 @@ main(int argc, char **argv)
 			self.directory = optarg;
 			break;
 		case 'm':
-			self.missing = optarg;
+			self.missing = atol(optarg);
 			break;
 		case 'u':
 			self.uid = (uid_t)atol(optarg);

@@ -18,6 +18,7 @@ NEEDED = ("write", "pwrite64", "fsync", "renameat2")
 NEVER_FAIL = ("brk", "getuid", "geteuid", "getgid", "getegid", "getpid",
               "getppid", "gettid", "umask", "exit_group", "rt_sigaction")
 MOVES = ("read", "write", "pread64", "pwrite64", "sendto", "recvfrom")
+NO_RENAME = ("-m", bed.NUMBERS["renameat2"])
 WORKERS = (os.cpu_count() or 1) + 2  # they wait for locks, now and then
 
 worker = {}  # of this process: its bed
@@ -48,7 +49,7 @@ def bed_for(name):
 def baseline(name, action):
     b = bed_for(name)
     b.reset()
-    trace = b.trace(*(("-m", "renameat2") if action == "kill-ln" else ()))
+    trace = b.trace(*(NO_RENAME if action == "kill-ln" else ()))
     faults, _ = b.settle(trace, None)
     return trace.stops(), faults
 
@@ -72,7 +73,7 @@ def kill_twice(b, process, stop):
 
 def kill_linking_there(b, process, stop):
     """Where rename always replaces, the commit is a link and an unlink."""
-    trace = b.trace("-p", process, "-n", stop, "-m", "renameat2")
+    trace = b.trace("-p", process, "-n", stop, *NO_RENAME)
     return trace, b.settle(trace, "all")
 
 
@@ -111,7 +112,7 @@ def collide_there(b, process, stop):
 def fail_there(b, process, stop, error):
     option = ("-s",) if error == "short" else ("-e", getattr(errno, error))
     trace = b.trace("-p", process, "-n", stop, *option)
-    call = trace.at.split()[6] if trace.at else "-"
+    call = trace.where().split()[-1]
     # Who ended over it, or was not heard, was killed in effect.
     died = b.scenario.deliver and (
         call in ("recvmsg", "sendmsg") or any(x[5] != "0" for x in trace.ends))
