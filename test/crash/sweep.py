@@ -184,7 +184,8 @@ class Sweep:
         self.title = "" if programs else "set-id "
         self.short, self.failed, self.passed, self.skipped = short, 0, 0, 0
         self.pool = multiprocessing.get_context("fork").Pool(
-            WORKERS if programs else 1, start_worker, (scratch, programs, tracer))
+            WORKERS if programs else 1, start_worker,
+            (scratch, programs, tracer))
 
     def close(self):
         self.pool.close()
