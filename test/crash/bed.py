@@ -52,13 +52,14 @@ HARMLESS = frozenset("""
 class Scenario:
     def __init__(self, name, good=(), bad=(), later=(), deliver=False,
                  background=False, local=False, body=BODY, mailbox=None,
-                 dropped=False, remove=False, sender=SENDER):
+                 dropped=False, remove=False, old=False, sender=SENDER):
         self.name = name
         self.good, self.bad, self.later = list(good), list(bad), list(later)
         self.deliver = deliver  # what is traced is the run of the queue
         self.background = background  # a submission that delivers at once
         self.local, self.body, self.mailbox = local, body, mailbox
         self.dropped = dropped  # the relay's answer to the dot is to close
+        self.old = old  # the queue is DragonFly dma's; set-id programs only
         self.remove = remove  # what is traced is dmactl queue remove
         self.sender = sender
 
@@ -104,6 +105,7 @@ SCENARIOS = {s.name: s for s in (
     Scenario("new-mailbox", local=True, deliver=True),
     Scenario("large-mailbox", local=True, deliver=True, mailbox=EARLIER,
              body=LARGE),
+    Scenario("takeover", THREE[:2], deliver=True, old=True),
 )}
 
 
@@ -200,16 +202,32 @@ class Measured:
         self.write(self.text_path, "Subject: crash\n\n" + scenario.body)
         self.template = {}
         self.reset()
-        if scenario.queued:
+        if scenario.old:
+            self.template = self.old_queue()
+        elif scenario.queued:
             self.submit(*scenario.submission(),
                         text=self.text_path.read_bytes())
             self.template = {
                 n: (self.spool / n).read_bytes() for n in self.queue()}
             assert len(self.template) == 1
 
+    def old_queue(self):
+        """As DragonFly's dma leaves it: a pair of files a recipient."""
+        files = {}
+        for n, who in enumerate(self.scenario.good):
+            name = "5f00%d.55aa%d" % (n, n)
+            files["Q" + name] = ("ID: %s\nSender: %s\nRecipient: %s\n" % (
+                name, self.scenario.sender, who)).encode()
+            files["M" + name] = (b"From: boss@remote.example\n" +
+                                 self.text_path.read_bytes())
+        return files
+
+    def old_recipients(self):
+        return {x.read_text().split()[-1] for x in self.spool.glob("Q*.*")}
+
     def reset(self):
         for name in os.listdir(self.spool):
-            if instance.QUEUE_ID.match(name) or "." in name[3:5] or \
+            if name[0] in "QM" or instance.QUEUE_ID.match(name) or "." in name[3:5] or \
                     name.startswith(("tmp.", "bad.", "dead.")):
                 os.unlink(self.spool / name)
         self.empty_log()
@@ -237,7 +255,8 @@ class Measured:
         command = [self.tracer, "-l", str(self.trace_path), "-t", str(bound),
                    "-i", str(self.text_path), *map(str, options)]
         if house.IS_ROOT:
-            account = instance.pwd.getpwnam(self.user)
+            account = instance.pwd.getpwnam(
+                self.operator if s.old else self.user)
             command += ["-u", str(account.pw_uid), "-g", str(account.pw_gid)]
         done = subprocess.run(
             [*command, str(self.bin / name), *self.first_args, *what],
@@ -272,6 +291,7 @@ class Measured:
         out = {}
         for name in self.queue():
             out.update(statuses_in((self.spool / name).read_bytes()))
+        out["taken, and still there"] = self.old_recipients() & set(out)
         for who in self.scenario.bad:
             out[who] = out.get(self.scenario.sender, "-")
         return out
@@ -334,6 +354,7 @@ class Measured:
         open_still, had, n = "TU" if killed else "U", 0, 0
         for count, statuses in snapshots:
             n += count[who] > had and statuses.get(who, "-") in open_still
+            n += who in statuses["taken, and still there"]
             had = count[who]
         return n
 
@@ -368,7 +389,7 @@ class Measured:
                     set(message.recipients) & set(again) and \
                     message.time < self.recovery_began:
                 faults.append(("twice", "QUIT was said before the record"))
-        left = self.queue() + [
+        left = self.queue() + list(self.old_recipients()) + [
             x for x in self.traces()
             if not x.startswith("tmp.") or not killed]
         faults += [("left", x) for x in left]

@@ -24,15 +24,16 @@ import power
 import soak
 import sweep
 
-DELIVERIES = [s.name for s in bed.SCENARIOS.values() if s.deliver]
+PRIVATE = [s.name for s in bed.SCENARIOS.values() if not s.old]
+DELIVERIES = [x for x in PRIVATE if bed.SCENARIOS[x].deliver]
 ROWS = {  # what is done to which scenarios
-    "kill": list(bed.SCENARIOS),
+    "kill": PRIVATE,
     "kill-one": DELIVERIES,
     "kill-2": ["whole", *DELIVERIES],
     "kill-ln": ["submission", "notice"],
     "race": [*DELIVERIES, "removal"],
     "collide": ["submission", "notice"],
-    "power": list(bed.SCENARIOS),
+    "power": PRIVATE,
     # Without those whose runner goes on waiting: each would take a minute.
     "errors": ["submission", "submission-3", "removal", *DELIVERIES],
 }
@@ -43,7 +44,7 @@ SHORT = {
     "power": ["submission", "delivery", "new-mailbox"],
     "errors": ["submission"],
 }
-INSTALLED = ["whole", "delivery-3", "notice", "mailbox"]
+INSTALLED = ["whole", "delivery-3", "notice", "mailbox", "takeover"]
 
 
 def power_cut(s, name, first_fault_ends=False):
