@@ -463,13 +463,12 @@ def reap():
             return
 
 
-def build_tool(name, *flags):
-    """One of our C programs, built where nobody else builds."""
+def build_tool(source, name, *flags):
+    """A C program of the tests, built where nobody else builds."""
     path = house.make_scratch() / name
     subprocess.run(
         [os.environ.get("CC", "cc"), "-D_GNU_SOURCE", "-O2", "-std=c11",
-         "-Wall", "-Wextra", *flags, "-o", path,
-         HERE / (name.split(".")[0] + ".c")], check=True)
+         "-Wall", "-Wextra", *flags, "-o", path, HERE / source], check=True)
     os.chmod(path, 0o755)
     return path
 

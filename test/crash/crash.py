@@ -169,13 +169,12 @@ def main():
         return skip_all(options.what, "the tracer is for Linux")
     built = house.build("plain")
     scratch = bed.enter()
-    tracer = bed.build_tool("kill_at")
+    tracer = bed.build_tool("kill_at.c", "kill_at")
     if subprocess.run([tracer, "/bin/true"], check=False).returncode != 0:
         return skip_all(options.what, "processes cannot be traced here")
     if options.what == "soak":
-        counts = soak.main(
-            scratch, bed.plant(scratch / "programs", built),
-            bed.build_tool("clock.so", "-shared", "-fPIC"), options.minutes)
+        counts = soak.main(scratch, bed.plant(scratch / "programs", built),
+                           options.minutes)
     elif options.what == "mutants":
         counts = mutants_die(scratch, tracer, options)
     else:
