@@ -32,7 +32,7 @@ ROWS = {  # what is done to which scenarios
     "kill-2": ["whole", *DELIVERIES],
     "kill-ln": ["submission", "notice"],
     "race": [*DELIVERIES, "removal"],
-    "collide": ["submission", "notice"],
+    "collide": ["submission", "submission-3"],
     "power": PRIVATE,
     # Without those whose runner goes on waiting: each would take a minute.
     "errors": ["submission", "submission-3", "removal", *DELIVERIES],

@@ -22,7 +22,7 @@ KEEP_UNWRITTEN = """	if (m->nunwritten++ == 0)
 		r->unwritten++;
 	m->unwritten[i] = (unsigned char)status;
 """
-HEAR_DOT = "	smtp_deadline(s, SMTP_DATA_BLOCK_MS);\n	/* Not traced"
+HEAR_DOT = "	smtp_deadline(s, SMTP_DATA_BLOCK_MS);\n	if (net_put("
 SAY_SENT = """	for (size_t n = 0; n < g->count; n++) {
 		struct outcome o = {0};
 
