@@ -5,7 +5,8 @@
  *
  * Runs in:   dma-smtp, as AGENTUSER (in a private instance the user).
  * Trusts:    the runner at JOB_FD. Distrusts: the network.
- * Promises:  a result is sent before anything else is read or waited for; a
+ * Promises:  the sandbox is closed before anything of the network is read;
+ *            a result is sent before anything else is read or waited for; a
  *            job is answered with DONE, or the whole hop with HOP_FAILED.
  */
 #include "job.h"
@@ -22,6 +23,7 @@
 
 #include "crypto.h"
 #include "process.h"
+#include "sandbox.h"
 #include "smtp.h"
 #include "targets.h"
 #include "util.h"
@@ -352,13 +354,34 @@ receive_hop(struct agent *a)
 	}
 }
 
+/* What is to come is the network's: keep what this hop needs alone. */
+static void
+enter_sandbox(struct agent *a)
+{
+	const char *path = a->hop.host[0] == '/' ? a->hop.host : NULL;
+	const struct sandbox_needs needs = {.port = targets_port(&a->hop),
+	    .socket_path = path,
+	    .ca_file = crypto_ca_file(),
+	    .ca_dir = crypto_ca_dir()};
+	struct pass p = {.failed = true, .worst.kind = HOP_UNREACHABLE};
+
+	if (sandbox_enter(&needs) == 0)
+		return;
+	outcome_set(&p.worst.outcome, OUTCOME_DEFER, "4.3.0",
+	    "cannot enter the sandbox: %s", strerror(errno));
+	fail_hop(a, &p);
+}
+
 /* For dma --version. */
 static int
 print_version(void)
 {
+	char sandbox[SANDBOX_TEXT_MAX];
+
+	sandbox_describe(sandbox, sizeof(sandbox));
 	printf("TLS: %s\n"
-	       "sandbox: none but its user's rights\n",
-	    crypto_version());
+	       "sandbox: %s\n",
+	    crypto_version(), sandbox);
 	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 }
 
@@ -386,6 +409,7 @@ main(int argc, char **argv)
 	}
 	buf_reset(&a->out);
 	receive_hop(a);
+	enter_sandbox(a);
 	while ((t = wait_for_task(a)) != NULL) {
 		deliver(a, t);
 		smtp_task_free(t);

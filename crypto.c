@@ -61,6 +61,18 @@ initialise(void)
 
 /* ---- Certificates of ours, and of those we trust ---- */
 
+const char *
+crypto_ca_file(void)
+{
+	return X509_get_default_cert_file();
+}
+
+const char *
+crypto_ca_dir(void)
+{
+	return X509_get_default_cert_dir();
+}
+
 /*
  * Loaded once, because that costs more than a handshake.  The paths compiled
  * into OpenSSL are named by us: its default-path function looks into
@@ -70,8 +82,7 @@ static X509_STORE *
 system_cas(char *error)
 {
 	static X509_STORE *store;
-	const char *file = X509_get_default_cert_file();
-	const char *dir = X509_get_default_cert_dir();
+	const char *file = crypto_ca_file(), *dir = crypto_ca_dir();
 	bool loaded = false;
 
 	if (store != NULL)

@@ -55,6 +55,10 @@ const char *crypto_describe(const struct crypto *t);
 /* The library's name and version, for people. */
 const char *crypto_version(void);
 
+/* Where the certificates of the system's CAs may be: one file, a directory. */
+const char *crypto_ca_file(void);
+const char *crypto_ca_dir(void);
+
 void crypto_free(struct crypto *t); /* sends close_notify if it can */
 
 /* HMAC-MD5 as lower-case hex (RFC 2195).  0, or -1 (not offered: FIPS). */

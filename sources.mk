@@ -46,7 +46,7 @@ SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
 		auth.o job.o \
 		mime.o mime_header.o mime_encode.o idn.o header.o addr_parse.o \
 		net.o crypto.o crypto_certificate.o \
-		dns.o dns_parse.o dns_files.o dns_query.o addr.o base64.o \
+		dns.o dns_parse.o dns_files.o dns_query.o sandbox.o addr.o base64.o \
 		$(FLOOR0)
 LOCAL_OBJS=	dotlock.o job.o addr.o $(FLOOR0)
 MAINS=		dma.o become.o agent.o local.o

@@ -34,6 +34,12 @@ targets_init(struct targets *t, const struct hop *hop)
 	t->hop = hop;
 }
 
+uint16_t
+targets_port(const struct hop *hop)
+{
+	return hop->port != 0 ? hop->port : SMTP_PORT;
+}
+
 static bool
 is_literal(const struct hop *hop)
 {
@@ -60,7 +66,7 @@ add_target(struct targets *t, const char *name, const struct dns_address *a)
 	memset(target, 0, sizeof(*target));
 	target->sa = a->sa;
 	target->len = a->len;
-	target->port = t->hop->port != 0 ? t->hop->port : SMTP_PORT;
+	target->port = targets_port(t->hop);
 	if (a->sa.ss_family == AF_INET)
 		in->sin_port = htons(target->port);
 	else if (a->sa.ss_family == AF_INET6)

@@ -30,6 +30,9 @@ struct targets {
 
 void targets_init(struct targets *t, const struct hop *hop);
 
+/* The TCP port of all of them. */
+uint16_t targets_port(const struct hop *hop);
+
 /*
  * The i-th address in order of preference, looked up as far as needed, or
  * NULL: there are only t->count, and if that is 0, t->why says why.
