@@ -194,12 +194,18 @@ class Server:
         self.open = 0
         self.most_open = 0
         self.closing = False
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind((host, port))
+        if host.startswith("/"):
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.bind(host)
+            os.chmod(host, 0o666)
+            self.host, self.port = host, 0
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self.socket = socket.socket(family, socket.SOCK_STREAM)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.bind((host, port))
+            self.host, self.port = self.socket.getsockname()[:2]
         self.socket.listen(128)
-        self.host, self.port = self.socket.getsockname()[:2]
         self.thread = threading.Thread(target=self.accept, daemon=True)
 
     def start(self):
