@@ -74,7 +74,8 @@ class Connection:
         self.user = None  # who authenticated
         self.quit = False
         sock.settimeout(IDLE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def commands(self):

@@ -9,6 +9,7 @@ without a reason, held for ever, or tried again and again without a pause.
 import fcntl
 import os
 import pwd
+import re
 import resource
 import shutil
 import subprocess
@@ -322,6 +323,45 @@ def test_second_result_is_not_heard(private, agent):
     flush(private)
     assert private.queue() == []
     assert not private.logged(r"status=bounced")
+
+
+def test_random_records(private, agent):
+    """Valid ones bent at random, and noise: the runner outlives them.  Now
+    and then one is a lie that it cannot see through."""
+    agent.does("""
+import random
+ready()
+receive()
+job = receive()
+random.seed(os.getpid())
+bend = random.choice
+for _ in range(400):
+    good = [u32(3), u32(4), u32(6) + u32(job.number), u32(8) + string("x"),
+            u32(5) + u32(job.number) + u32(0) + outcome(DEFER, "4.0.0", "x"),
+            u32(7) + u32(0) + outcome(DEFER, "4.4.1", "x")]
+    record = bytearray(bend(good))
+    for _ in range(random.randrange(1, 4)):
+        at = random.randrange(len(record) + 1)
+        how = random.randrange(4)
+        if how == 0:
+            del record[at:]
+        elif how == 1:
+            record[at:at] = random.randbytes(random.randrange(1, 40))
+        elif how == 2 and at < len(record):
+            record[at] ^= 1 << random.randrange(8)
+        elif at + 4 <= len(record):
+            record[at:at + 4] = bend([b"\\xff" * 4, u32(0), u32(1 << 31)])
+        record = record or bytearray(b"\\0")
+    send(bytes(record))
+""")
+    queue_some(private, 3)
+    for _ in range(20):
+        flush(private)
+    settled = re.findall("status=(?:sent|bounced)", private.log())
+    assert len(private.queue()) + len(settled) == 3
+    agent.does(WORKING)
+    flush(private)
+    assert private.queue() == []
 
 
 # ---- Agents that hang ----
