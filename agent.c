@@ -365,6 +365,7 @@ enter_sandbox(struct agent *a)
 	    .ca_dir = crypto_ca_dir()};
 	struct pass p = {.failed = true, .worst.kind = HOP_UNREACHABLE};
 
+	crypto_prepare();
 	if (sandbox_enter(&needs) == 0)
 		return;
 	outcome_set(&p.worst.outcome, OUTCOME_DEFER, "4.3.0",

@@ -59,6 +59,16 @@ initialise(void)
 	ERR_clear_error();
 }
 
+void
+crypto_prepare(void)
+{
+	unsigned char md[EVP_MAX_MD_SIZE];
+
+	initialise();
+	(void)EVP_Digest("", 0, md, NULL, EVP_sha256(), NULL);
+	ERR_clear_error();
+}
+
 /* ---- Certificates of ours, and of those we trust ---- */
 
 const char *

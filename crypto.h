@@ -55,6 +55,12 @@ const char *crypto_describe(const struct crypto *t);
 /* The library's name and version, for people. */
 const char *crypto_version(void);
 
+/*
+ * Before a sandbox: after it no code can be loaded, and where the system wants
+ * validated cryptography (FIPS) that comes as a module, at the first use.
+ */
+void crypto_prepare(void);
+
 /* Where the certificates of the system's CAs may be: one file, a directory. */
 const char *crypto_ca_file(void);
 const char *crypto_ca_dir(void);

@@ -400,10 +400,10 @@ seccomp_is_here(void)
 static int
 seccomp_add(const struct sock_filter *f, size_t n)
 {
-	/* The kernel copies it; its type has no const. */
-	struct sock_fprog program = {.len = (unsigned short)n};
+	/* The kernel copies it; only its type has no const. */
+	const struct sock_fprog program = {.len = (unsigned short)n,
+	    .filter = (struct sock_filter *)(uintptr_t)f};
 
-	memcpy(&program.filter, &f, sizeof(f));
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
 }
 
@@ -451,9 +451,8 @@ pledge_enter(const struct sandbox_needs *needs)
 int
 sandbox_enter(const struct sandbox_needs *needs)
 {
-#if defined(HAVE_NONE)
-	(void)needs;
-#else
+	(void)needs; /* where there is nothing to enter */
+#if !defined(HAVE_NONE)
 	/* No process, no byte in a file: every system knows these. */
 	const struct rlimit none = {0};
 

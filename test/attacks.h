@@ -66,8 +66,7 @@ reads_its_parent(void)
 {
 	char path[64];
 
-	(void)snprintf(
-	    path, sizeof(path), "/proc/%ld/status", (long)getppid());
+	(void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)getppid());
 	return got(open(path, O_RDONLY));
 }
 
@@ -195,8 +194,7 @@ reads_memory_of_its_parent(void)
 static bool
 limits_its_parent(void)
 {
-	return prlimit(getppid(), RLIMIT_CORE, NULL, &(struct rlimit){0}) ==
-	       0;
+	return prlimit(getppid(), RLIMIT_CORE, NULL, &(struct rlimit){0}) == 0;
 }
 
 static bool
@@ -302,8 +300,8 @@ connects_by_sending(void)
 	    .sin_port = htons(9),
 	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	ssize_t sent = sendto(fd, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL,
-	    (void *)&in, sizeof(in));
+	ssize_t sent = sendto(
+	    fd, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (void *)&in, sizeof(in));
 	int error = errno;
 
 	(void)close(fd);

@@ -65,8 +65,7 @@ reads_the_spool(void)
 static bool
 creates_in_the_spool(void)
 {
-	return got(
-	    open(DMA_SPOOLDIR "/tmp.hostile", O_WRONLY | O_CREAT, 0600));
+	return got(open(DMA_SPOOLDIR "/tmp.hostile", O_WRONLY | O_CREAT, 0600));
 }
 
 static bool
@@ -124,8 +123,7 @@ takes_the_runners_files(void)
 {
 	int pid = (int)syscall(434 /* pidfd_open */, getppid(), 0);
 
-	return pid >= 0 &&
-	       syscall(438 /* pidfd_getfd */, pid, JOB_FD, 0) >= 0;
+	return pid >= 0 && syscall(438 /* pidfd_getfd */, pid, JOB_FD, 0) >= 0;
 }
 
 /* The message, and whatever file else may be open. */
@@ -201,5 +199,5 @@ WRAP(int, net_connect,
 WRAP(int, net_getline, (struct net * n, size_t max, char **line, size_t *len),
     (n, max, line, len))
 WRAP(int, crypto_handshake, (struct crypto * t, char *error), (t, error))
-WRAP(enum smtp_sent, smtp_send,
-    (struct smtp_session * s, struct smtp_task *t), (s, t))
+WRAP(enum smtp_sent, smtp_send, (struct smtp_session * s, struct smtp_task *t),
+    (s, t))
