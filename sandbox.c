@@ -244,18 +244,19 @@ landlock_enter(const struct sandbox_needs *needs)
 /* Skip so many instructions if it is so, or if it is not. */
 #define IF(test, value, yes, no)                                               \
 	BPF_JUMP(BPF_JMP | BPF_K | (test), (uint32_t)(value), yes, no)
-#define CALL(name, length) IF(BPF_JEQ, __NR_##name, 0, length)
+#define CALL(number, length) IF(BPF_JEQ, number, 0, length)
 
 /* A call as it comes; with none of these bits, or one of two values, in an
  * argument; with one from low to high. */
-#define ANY(name) CALL(name, 1), ALLOW
+#define ANY(name) CALL(__NR_##name, 1), ALLOW
 #define WITHOUT(name, arg, bits)                                               \
-	CALL(name, 4), LOAD(ARG(arg)), IF(BPF_JSET, bits, 1, 0), ALLOW, REFUSE
+	CALL(__NR_##name, 4), LOAD(ARG(arg)), IF(BPF_JSET, bits, 1, 0), ALLOW, \
+	    REFUSE
 #define EITHER(name, arg, a, b)                                                \
-	CALL(name, 5), LOAD(ARG(arg)), IF(BPF_JEQ, a, 1, 0),                   \
+	CALL(__NR_##name, 5), LOAD(ARG(arg)), IF(BPF_JEQ, a, 1, 0),            \
 	    IF(BPF_JEQ, b, 0, 1), ALLOW, REFUSE
 #define RANGE(name, arg, low, high)                                            \
-	CALL(name, 5), LOAD(ARG(arg)), IF(BPF_JGE, low, 0, 2),                 \
+	CALL(__NR_##name, 5), LOAD(ARG(arg)), IF(BPF_JGE, low, 0, 2),          \
 	    IF(BPF_JGT, high, 1, 0), ALLOW, REFUSE
 
 #define OPEN_CHANGES (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND)
@@ -297,7 +298,7 @@ static const struct sock_filter filter[] = {
     /* The interface in a name server's address, "fe80::1%eth0". */
     EITHER(ioctl, 1, SIOCGIFINDEX, SIOCGIFNAME),
     /* socket: TCP, UDP or AF_UNIX; nothing raw, no other protocol. */
-    CALL(socket, 14),
+    CALL(__NR_socket, 14),
     LOAD(ARG(0)),
     IF(BPF_JEQ, AF_INET, 3, 0),
     IF(BPF_JEQ, AF_INET6, 2, 0),
@@ -374,11 +375,11 @@ static const struct sock_filter filter[] = {
 static const struct sock_filter no_paths[] = {
     LOAD(NUMBER),
 #if defined(__GLIBC__)
-    IF(BPF_JEQ, __NR_socket, 0, 3),
+    CALL(__NR_socket, 3),
     LOAD(ARG(0)),
     IF(BPF_JEQ, AF_UNIX, 0, 1),
 #else
-    IF(BPF_JEQ, __NR_socket, 0, 6),
+    CALL(__NR_socket, 6),
     LOAD(ARG(0)),
     IF(BPF_JEQ, AF_UNIX, 0, 4),
     LOAD(ARG(1)),

@@ -42,6 +42,7 @@ def kernel_has():
     return ", ".join(found)
 
 
+HAS_PORTS = libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, 1) >= 4
 HAS_ALL = "Landlock" in kernel_has() and "seccomp" in kernel_has()
 
 
@@ -150,7 +151,7 @@ def hijack(system, scratch, smtp, trusted):
 @pytest.mark.parametrize("phase", PHASES)
 def test_hijacked_agent(hijack, has_sandbox, phase):
     """Connecting, reading, in the handshake, with a message in hand."""
-    assert hijack(phase) == []
+    assert hijack(phase) == ([] if HAS_PORTS else ["connects elsewhere"])
 
 
 @needs_root

@@ -20,6 +20,7 @@
 
 #if defined(__linux__)
 
+#include <netdb.h>
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -42,6 +43,17 @@ is_here(const char *what)
 
 	sandbox_describe(text, sizeof(text));
 	return strstr(text, what) != NULL;
+}
+
+/* Ports are Landlock's since then. */
+static bool
+has_ports(void)
+{
+	char text[SANDBOX_TEXT_MAX], *abi;
+
+	sandbox_describe(text, sizeof(text));
+	abi = strstr(text, "(ABI ");
+	return abi != NULL && strtol(abi + 5, NULL, 10) >= 4;
 }
 
 /* What a child's body returned; -1 if it was killed. */
@@ -91,7 +103,7 @@ try_attack(const struct attack *a)
 	bool works = run(attack_outside, a) == 1;
 	int inside = run(attack_inside, a);
 
-	if (inside != 0)
+	if (inside != 0 && (a->try != connects_elsewhere || has_ports()))
 		fail_msg("a process inside %s: %d", a->name, inside);
 	return works;
 }
@@ -128,6 +140,9 @@ work_inside(const void *arg)
 {
 	char byte, *large;
 	struct stat st;
+	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
+	struct addrinfo *found;
+	char text[64];
 	int message = open("/bin/sh", O_RDONLY | O_CLOEXEC);
 
 	(void)arg;
@@ -145,6 +160,11 @@ work_inside(const void *arg)
 	CHECK(got(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)));
 	CHECK(got(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)) ||
 	      errno == EAFNOSUPPORT);
+	CHECK(getaddrinfo("fe80::1%lo", "53", &hints, &found) == 0);
+	CHECK(getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text),
+		  NULL, 0, NI_NUMERICHOST) == 0);
+	CHECK(strcmp(text, "fe80::1%lo") == 0);
+	freeaddrinfo(found);
 	CHECK(syscall(SYS_clone, 0) == -1);
 	CHECK(errno == ENOSYS || !is_here("seccomp"));
 	return 0;
@@ -205,14 +225,11 @@ connect_inside(const void *arg)
 static void
 test_port(void **state)
 {
-	char text[SANDBOX_TEXT_MAX], *abi;
 	uint16_t port;
 	int fd = listen_at(NULL, &port);
 
 	(void)state;
-	sandbox_describe(text, sizeof(text));
-	abi = strstr(text, "(ABI ");
-	if (abi == NULL || strtol(abi + 5, NULL, 10) < 4)
+	if (!has_ports())
 		skip();
 	needs.port = port;
 	assert_int_equal(run(connect_inside, &port), 0);
@@ -284,13 +301,13 @@ replaced_by_rename(const void *arg)
 	CHECK(writes("/etc/hosts", "hosts"));
 	CHECK(writes("/mnt/ca/1.0", "certificate"));
 	CHECK(writes("/mnt/secret", "secret"));
-	CHECK(pipe(go) == 0);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, go) == 0);
 	needs.ca_dir = "/mnt/ca";
 	if ((pid = fork()) == 0) {
 		(void)close(go[1]);
 		if (sandbox_enter(&needs) == -1 ||
 		    !reads("/etc/resolv.conf", "old") ||
-		    read(go[0], &byte, 1) != 0)
+		    write(go[0], "", 1) != 1 || read(go[0], &byte, 1) != 0)
 			_exit(1);
 		_exit(!reads("/etc/resolv.conf", "new") ||
 		      !reads("/etc/hosts", "fresh hosts") ||
@@ -298,13 +315,14 @@ replaced_by_rename(const void *arg)
 		      !reads("/mnt/ca/2.0", "another") ||
 		      reads("/mnt/secret", "secret"));
 	}
+	(void)close(go[0]);
+	CHECK(read(go[1], &byte, 1) == 1);
 	CHECK(writes("/mnt/net/new", "new"));
 	CHECK(rename("/mnt/net/new", "/mnt/net/resolv.conf") == 0);
 	CHECK(writes("/etc/new", "fresh hosts"));
 	CHECK(rename("/etc/new", "/etc/hosts") == 0);
 	CHECK(writes("/mnt/ca/2.0", "another"));
 	(void)close(go[1]);
-	(void)close(go[0]);
 	CHECK(waitpid(pid, &status, 0) == pid);
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : __LINE__;
 }
