@@ -64,6 +64,12 @@ def test_version_says_what_is_active(private, has_sandbox):
     assert version(private.bin) == kernel_has()
 
 
+@needs_root
+def test_installed_version_says_so_to_anybody(system, has_sandbox):
+    result = system.run("--version")
+    assert "sandbox: %s\n" % kernel_has() in result.out, result
+
+
 # ---- A hijacked agent ----
 
 PHASES = ("net_connect", "net_getline", "crypto_handshake", "smtp_send")
