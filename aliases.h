@@ -7,19 +7,37 @@
 #define DMA_ALIASES_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "buf.h"
 
+/*
+ * A target is text with a NUL behind it, and one of
+ *	joe, joe@example.org	what addr_parse() takes
+ *	\joe			the same, that no alias changes any more
+ *	:include:/path		a list of targets of these three kinds
+ *	error:5.1.1 text	nobody: its sender is told
+ *	/path, |command		not supported yet (reported)
+ * No address that needs no quotes begins like the other ones.
+ */
+#define ALIAS_INCLUDE ":include:"
+#define ALIAS_REJECT  "error:"
+
 struct alias {
-	char *name;         /* as written; first, for the tree's order */
-	struct buf targets; /* text that addr_parse() takes, a NUL after each */
-	size_t number;      /* 0 to count - 1, in the file's order */
+	char *name; /* as written; first, for the tree's order */
+	struct buf targets;
+	size_t number; /* 0 to count - 1, in the file's order */
+	unsigned line; /* where the first of its lines ends */
 };
 
 struct aliases {
 	void *tree; /* of struct alias, by name in any case: tsearch(3) */
+	struct alias **list;
 	size_t count;
 	size_t errors; /* bad lines, each reported */
+	uid_t owner;   /* of the file; without one, the caller */
+	void (*report)(void *arg, const char *line); /* or NULL */
+	void *arg;
 };
 
 /*
@@ -27,7 +45,7 @@ struct aliases {
  * initialization.  Each bad line costs itself alone: report() is called with
  * "file:line: what" (one printable line, borrowed; report may be NULL) and
  * the rest goes on.  A key that stands several times has all its targets
- * together.
+ * together.  report and arg are for aliases_include(), too.
  */
 void aliases_parse(struct aliases *a, const char *file, const char *text,
     size_t len, void (*report)(void *arg, const char *line), void *arg);
@@ -40,6 +58,15 @@ void aliases_parse(struct aliases *a, const char *file, const char *text,
  */
 int aliases_load(struct aliases *a, const char *path,
     void (*report)(void *arg, const char *line), void *arg);
+
+/*
+ * Append the targets of a file that an alias includes.  It must be a regular
+ * file, no symbolic link, of root or of the alias file's owner, writable by
+ * nobody else, of at most INCLUDE_FILE_MAX bytes.  Returns the number of
+ * faults, each reported as above; a bad line costs itself alone.
+ */
+size_t aliases_include(
+    const struct aliases *a, const char *path, struct buf *targets);
 
 /* Look a name up, in any case; NULL if there is none.  Borrowed. */
 const struct alias *aliases_lookup(const struct aliases *a, const char *name);

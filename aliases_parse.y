@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * aliases_parse.y - the grammar of the alias file, and the table it fills.
+ * aliases_parse.y - the grammar of the alias file and of included lists.
  *
  * Runs in:   dma, in every role that takes or checks recipients.
  * Trusts:    the file's owner; never that a line is well-formed.
@@ -21,17 +21,24 @@
 
 /* What the scanner and the grammar share: the scanner's extra data. */
 struct aliases_parser {
-	struct aliases *table;
+	struct aliases *table; /* of the two, the one that is made */
+	struct buf *list;
 	const char *file;
 	void (*report)(void *arg, const char *line);
 	void *arg;
+	size_t errors;
 	/* The scanner's. */
+	int start;	       /* the token that says what the text is, or 0 */
+	int state;	       /* where a line goes on, if it does */
+	bool is_list;
 	unsigned line;	       /* where it reads */
 	unsigned token_line;   /* where the last token stood */
 	const char *complaint; /* what is wrong with it, if it knows */
 	/* The entry under way. */
 	struct buf targets;    /* as in struct alias */
-	bool after_word;       /* no comma since the last of them */
+	struct buf group;      /* likewise, since the last comma */
+	char *fault;	       /* what is wrong with the group, or NULL */
+	bool command;	       /* a command without quotes stands there */
 };
 }
 
@@ -39,10 +46,12 @@ struct aliases_parser {
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "addr.h"
 #include "util.h"
@@ -58,8 +67,11 @@ struct yy_buffer_state *aliases_yy_scan_bytes(
 
 static void aliases_yyerror(struct aliases_parser *p, yyscan_t scanner,
     const char *text);
-static int target_add(struct aliases_parser *p, char *raw);
+static void destination_add(struct aliases_parser *p, int kind, char *raw);
+static void phrase_is(struct aliases_parser *p, char *raw);
+static int group_close(struct aliases_parser *p);
 static void entry_add(struct aliases_parser *p, char *raw);
+static void list_line_close(struct aliases_parser *p);
 static void entry_clear(struct aliases_parser *p);
 }
 
@@ -67,53 +79,94 @@ static void entry_clear(struct aliases_parser *p);
 	char *text; /* as written, its reader's to free */
 }
 
-%token <text> WORD
+%token TABLE LIST /* which of the two a text is: before its first token */
+%token <text> WORD	/* joe, "joe doe"@example.org */
+%token <text> ADDRESS	/* <joe@example.org> */
+%token <text> LOCAL	/* \joe */
+%token <text> INCLUDE	/* :include:/list */
+%token <text> REJECTION /* error:5.1.1 no such user */
+%token <text> PATHNAME	/* /var/mail/archive */
+%token <text> COMMAND	/* |program, "|program -x" */
 %token COLON COMMA NEWLINE UNUSABLE
 %destructor { free($$); } <text>
 
 %%
 
-file:
+text:
+	  TABLE table
+	| LIST list
+	;
+
+/* The alias file: a bad line costs itself. */
+table:
 	  /* empty */
-	| file line
+	| table NEWLINE
+	| table WORD COLON destinations NEWLINE
+				{ entry_add(parser, $2); }
+	| table error NEWLINE	{ entry_clear(parser); yyerrok; }
 	;
 
-line:
-	  NEWLINE
-	| WORD COLON targets NEWLINE
-				{ entry_add(parser, $1); }
-	| error NEWLINE		{ entry_clear(parser); yyerrok; }
+/* An included file: destinations alone, on as many lines as they need. */
+list:
+	  /* empty */
+	| list destinations NEWLINE
+				{ list_line_close(parser); }
+	| list error NEWLINE	{ entry_clear(parser); yyerrok; }
 	;
 
-/* Between targets: commas, blanks, or both; a comma too many is forgiven. */
-targets:
-	  target
-	| targets target
-	| targets COMMA		{ parser->after_word = false; }
+/* With commas between; one too many is forgiven. */
+destinations:
+	  group
+	| destinations COMMA group
 	;
 
-target:
-	  WORD			{ if (target_add(parser, $1) == -1)
+/* With blanks between, which is a name where an <address> follows. */
+group:
+	  words			{ if (group_close(parser) == -1)
 					YYERROR; }
+	| words ADDRESS		{ phrase_is(parser, $2);
+				  if (group_close(parser) == -1)
+					YYERROR; }
+	;
+
+words:
+	  /* empty */
+	| words destination
+	;
+
+destination:
+	  WORD			{ destination_add(parser, WORD, $1); }
+	| LOCAL			{ destination_add(parser, LOCAL, $1); }
+	| INCLUDE		{ destination_add(parser, INCLUDE, $1); }
+	| REJECTION		{ destination_add(parser, REJECTION, $1); }
+	| PATHNAME		{ destination_add(parser, PATHNAME, $1); }
+	| COMMAND		{ destination_add(parser, COMMAND, $1); }
 	;
 
 %%
 
-/* The last token's line is bad: what, and which word of it (or NULL). */
-static void
-complain_about(struct aliases_parser *p, const char *word, const char *what)
-{
-	char *text, clean[512];
+/* ---- Complaints ---- */
 
-	p->table->errors++;
-	if (p->report == NULL)
-		return;
-	if (word != NULL)
-		text = xasprintf("%s:%u: \"%.100s\" %s", p->file,
-		    p->token_line, word, what);
-	else
-		text = xasprintf("%s:%u: %s", p->file, p->token_line, what);
-	p->report(p->arg, printable(clean, sizeof(clean), text, strlen(text)));
+/* "file:line: ...", of the last token's line; word may be NULL. */
+static char *
+fault_text(const struct aliases_parser *p, const char *word, const char *what)
+{
+	return word != NULL ? xasprintf("%s:%u: \"%.100s\" %s", p->file,
+				  p->token_line, word, what) :
+			      xasprintf("%s:%u: %s", p->file, p->token_line,
+				  what);
+}
+
+/* text is ours to free. */
+static void
+complain_about(struct aliases_parser *p, char *text)
+{
+	char clean[512];
+
+	p->errors++;
+	if (p->report != NULL)
+		p->report(p->arg,
+		    printable(clean, sizeof(clean), text, strlen(text)));
 	free(text);
 }
 
@@ -122,8 +175,10 @@ static void
 aliases_yyerror(struct aliases_parser *p, yyscan_t scanner, const char *text)
 {
 	(void)scanner, (void)text;
-	complain_about(p, NULL, p->complaint != NULL ? p->complaint :
-	    "is not of the form  name: address, address");
+	complain_about(p, fault_text(p, NULL,
+	    p->complaint != NULL ? p->complaint :
+	    p->is_list ? "is not a list of addresses" :
+	    "is not of the form  name: address, address"));
 }
 
 /* ---- Words ---- */
@@ -154,54 +209,181 @@ unquote(char *s)
 	*to = '\0';
 }
 
+/*
+ * Put what addr_parse() makes of a word into the group, behind prefix.
+ * Returns what is wrong with it, or NULL.
+ */
 static const char *
-unsupported(const char *target)
+address_add(struct aliases_parser *p, const char *prefix, const char *raw)
 {
-	if (target[0] == '|')
-		return "is a command, which is not supported as a target";
-	if (target[0] == '/')
-		return "is a file, which is not supported as a target";
-	if (ascii_strncasecmp(target, ":include:", 9) == 0)
-		return "is an included list, which is not supported";
+	const char *why = NULL, *raw_why;
+	char *plain = xstrdup(raw);
+	struct addr a;
+
+	unquote(plain);
+	/* Where quotes are the address's own, only as written it is one. */
+	if (addr_parse(&a, plain, false, &why) == -1 &&
+	    addr_parse(&a, raw, false, &raw_why) == 0)
+		why = NULL;
+	free(plain);
+	if (why != NULL)
+		return why;
+	(void)buf_puts(&p->group, prefix);
+	(void)buf_put(&p->group, a.text, strlen(a.text) + 1);
 	return NULL;
 }
 
-/*
- * Why a target cannot be used, or NULL, and then its address in *a.
- * Blanks separate targets, so "Joe Doe <joe@x>" would be local users too.
- */
-static const char *
-target_check(const char *raw, bool after_word, struct addr *a)
+/* What a word says behind its prefix, without quotes and blanks around it. */
+static char *
+behind(char *raw, const char *prefix)
 {
-	const char *why, *raw_why;
-	char *plain;
+	char *rest;
+	size_t len;
 
-	if (raw[0] == '<' && after_word)
-		return "follows a name: write the address alone";
-	plain = xstrdup(raw);
-	unquote(plain);
-	why = unsupported(plain);
-	/* Where quotes are the address's own, only as written it is one. */
-	if (why == NULL && addr_parse(a, plain, false, &why) == -1 &&
-	    addr_parse(a, raw, false, &raw_why) == 0)
-		why = NULL;
-	free(plain);
-	return why;
+	unquote(raw);
+	rest = raw + strlen(prefix);
+	rest += strspn(rest, " \t");
+	for (len = strlen(rest); len > 0 && strchr(" \t", rest[len - 1]); len--)
+		rest[len - 1] = '\0';
+	unquote(rest);
+	return rest;
+}
+
+static const char *
+include_add(struct aliases_parser *p, char *raw)
+{
+	const char *path = behind(raw, ALIAS_INCLUDE);
+
+	if (path[0] != '/')
+		return "is not an absolute path";
+	(void)buf_puts(&p->group, ALIAS_INCLUDE);
+	(void)buf_put(&p->group, path, strlen(path) + 1);
+	return NULL;
+}
+
+/* How many bytes of s are an enhanced status code and blanks, or 0. */
+static size_t
+dsn_span(const char *s)
+{
+	size_t n = 0;
+
+	for (int part = 0; part < 3; part++) {
+		size_t digits = strspn(s + n, "0123456789");
+
+		if (digits == 0 || digits > 3)
+			return 0;
+		n += digits;
+		if (part < 2 && s[n++] != '.')
+			return 0;
+	}
+	return s[0] == '5' && s[1] == '.' && strchr(" \t", s[n]) != NULL ? n :
+									   0;
+}
+
+/* error:550 5.1.1 text, of which either number may be missing. */
+static const char *
+rejection_add(struct aliases_parser *p, char *raw)
+{
+	const char *text = behind(raw, ALIAS_REJECT);
+	size_t dsn;
+
+	if (strspn(text, "0123456789") == 3 && strchr(" \t", text[3]) != NULL) {
+		if (text[0] != '5')
+			return "has a code that is none of a failure: write 550";
+		text += 3;
+		text += strspn(text, " \t");
+	}
+	dsn = dsn_span(text);
+	if (text[dsn] == '\0')
+		return "has no text for the sender";
+	(void)buf_printf(&p->group, ALIAS_REJECT "%s%s",
+	    dsn > 0 ? "" : "5.1.1 ", text);
+	(void)buf_putc(&p->group, '\0');
+	return NULL;
+}
+
+/* Kept for the day when it is supported: expand.c knows what to do now. */
+static const char *
+program_add(struct aliases_parser *p, int kind, char *raw)
+{
+	p->command = kind == COMMAND && raw[0] != '"' && raw[1] != '"';
+	complain_about(p, fault_text(p, raw,
+	    kind == COMMAND ?
+	    "is a command, which is not supported yet: the name keeps the mail" :
+	    "is a file, which is not supported yet: the name keeps the mail"));
+	unquote(raw);
+	(void)buf_put(&p->group, raw, strlen(raw) + 1);
+	return NULL;
+}
+
+/* Returns what is wrong with a destination of this kind, or NULL. */
+static const char *
+kind_add(struct aliases_parser *p, int kind, char *raw)
+{
+	if (p->command)
+		return "follows a command: write that in quotes";
+	if (kind == WORD)
+		return address_add(p, "", raw);
+	if (kind == LOCAL)
+		return address_add(p, "\\", raw);
+	if (kind == INCLUDE)
+		return include_add(p, raw);
+	if (p->is_list)
+		return "is not allowed in a list";
+	return kind == REJECTION ? rejection_add(p, raw) :
+				   program_add(p, kind, raw);
+}
+
+static void
+fault_clear(struct aliases_parser *p)
+{
+	free(p->fault);
+	p->fault = NULL;
+	p->command = false;
+}
+
+/* What is wrong counts when the group ends: it may be somebody's name. */
+static void
+destination_add(struct aliases_parser *p, int kind, char *raw)
+{
+	char *written = xstrdup(raw);
+	const char *why = kind_add(p, kind, raw);
+
+	if (why != NULL && p->fault == NULL)
+		p->fault = fault_text(p, written, why);
+	free(written);
+	free(raw);
+}
+
+/* The words before were the name of who has the address. */
+static void
+phrase_is(struct aliases_parser *p, char *raw)
+{
+	buf_reset(&p->group);
+	fault_clear(p);
+	destination_add(p, WORD, raw);
 }
 
 static int
-target_add(struct aliases_parser *p, char *raw)
+group_close(struct aliases_parser *p)
 {
-	struct addr a;
-	const char *why = target_check(raw, p->after_word, &a);
+	if (p->fault != NULL) {
+		complain_about(p, p->fault);
+		p->fault = NULL;
+		return -1;
+	}
+	(void)buf_put(&p->targets, buf_str(&p->group), p->group.len);
+	buf_reset(&p->group);
+	fault_clear(p);
+	return 0;
+}
 
-	if (why != NULL)
-		complain_about(p, raw, why);
-	else
-		(void)buf_put(&p->targets, a.text, strlen(a.text) + 1);
-	free(raw);
-	p->after_word = true;
-	return why != NULL ? -1 : 0;
+static void
+entry_clear(struct aliases_parser *p)
+{
+	buf_reset(&p->targets);
+	buf_reset(&p->group);
+	fault_clear(p);
 }
 
 /* ---- The table ---- */
@@ -221,51 +403,87 @@ alias_free(struct alias *alias)
 	free(alias);
 }
 
+/* The alias of this name, made where there is none; name is taken over. */
+static struct alias *
+alias_find(struct aliases *a, char *name, unsigned line)
+{
+	struct alias *fresh = xcalloc(1, sizeof(*fresh)), **alias;
+
+	fresh->name = name;
+	fresh->line = line;
+	alias = tsearch(fresh, &a->tree, by_name);
+	if (alias == NULL)
+		die(EX_OSERR, "out of memory");
+	if (*alias != fresh) {
+		alias_free(fresh);
+		return *alias;
+	}
+	fresh->number = a->count;
+	if ((a->count & (a->count + 1)) == 0)
+		a->list = xreallocarray(
+		    a->list, 2 * a->count + 1, sizeof(struct alias *));
+	return a->list[a->count++] = fresh;
+}
+
 /* An entry is whole: its targets go to its key, new or known. */
 static void
 entry_add(struct aliases_parser *p, char *raw)
 {
-	struct alias *fresh = xcalloc(1, sizeof(*fresh)), **alias;
+	struct alias *alias;
 
+	if (p->targets.len == 0) {
+		p->complaint = NULL;
+		aliases_yyerror(p, NULL, NULL);
+		free(raw);
+		return;
+	}
 	unquote(raw);
-	fresh->name = raw;
-	alias = tsearch(fresh, &p->table->tree, by_name);
-	if (alias == NULL)
-		die(EX_OSERR, "out of memory");
-	if (*alias == fresh)
-		fresh->number = p->table->count++;
-	else
-		alias_free(fresh);
-	(void)buf_put(&(*alias)->targets, p->targets.data, p->targets.len);
+	alias = alias_find(p->table, raw, p->token_line);
+	(void)buf_put(&alias->targets, p->targets.data, p->targets.len);
 	entry_clear(p);
 }
 
+/* A line of a list is whole: what came before it stays. */
 static void
-entry_clear(struct aliases_parser *p)
+list_line_close(struct aliases_parser *p)
 {
-	buf_reset(&p->targets);
-	p->after_word = false;
+	(void)buf_put(p->list, buf_str(&p->targets), p->targets.len);
+	entry_clear(p);
 }
 
 /* ---- What aliases.h promises ---- */
+
+static void
+parse(struct aliases_parser *p, const char *text, size_t len)
+{
+	size_t bom = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+	yyscan_t scanner;
+
+	if (len > bom && text[len - 1] == '\r')
+		len--; /* the last line's newline was cut off */
+	p->line = p->token_line = 1;
+	if (aliases_yylex_init_extra(p, &scanner) != 0)
+		die(EX_OSERR, "out of memory");
+	aliases_yy_scan_bytes(text + bom, (int)(len - bom), scanner);
+	if (aliases_yyparse(p, scanner) != 0)
+		complain_about(
+		    p, fault_text(p, NULL, "nothing after this was read"));
+	aliases_yylex_destroy(scanner);
+	fault_clear(p);
+	buf_free(&p->targets);
+	buf_free(&p->group);
+}
 
 void
 aliases_parse(struct aliases *a, const char *file, const char *text,
     size_t len, void (*report)(void *arg, const char *line), void *arg)
 {
 	struct aliases_parser p = {.table = a, .file = file, .report = report,
-	    .arg = arg, .line = 1, .token_line = 1};
-	size_t bom = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-	yyscan_t scanner;
+	    .arg = arg, .start = TABLE};
 
-	*a = (struct aliases){0};
-	if (aliases_yylex_init_extra(&p, &scanner) != 0)
-		die(EX_OSERR, "out of memory");
-	aliases_yy_scan_bytes(text + bom, (int)(len - bom), scanner);
-	if (aliases_yyparse(&p, scanner) != 0)
-		complain_about(&p, NULL, "nothing after this was read");
-	aliases_yylex_destroy(scanner);
-	buf_free(&p.targets);
+	*a = (struct aliases){.report = report, .arg = arg, .owner = getuid()};
+	parse(&p, text, len);
+	a->errors = p.errors;
 }
 
 int
@@ -286,8 +504,52 @@ aliases_load(struct aliases *a, const char *path,
 		return -1;
 	}
 	aliases_parse(a, path, text, len, report, arg);
+	a->owner = st.st_uid;
 	free(text);
 	return 0;
+}
+
+/* What is wrong with a file that was to be included, or NULL: it is read. */
+static const char *
+list_read(const struct aliases *a, const char *path, char **text, size_t *len)
+{
+	struct stat st;
+	int fd;
+
+	fd = open(path,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		return errno == ELOOP ? "is a symbolic link" : strerror(errno);
+	if (read_file_fd(fd, INCLUDE_FILE_MAX, text, len, &st) == -1)
+		return errno == EINVAL ? "is not a regular file" :
+		       errno == EFBIG  ? "is too large" :
+					 strerror(errno);
+	if ((st.st_uid == 0 || st.st_uid == a->owner) &&
+	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return NULL;
+	/* Or somebody could have a name's mail, and send it to thousands. */
+	free(*text);
+	return (st.st_mode & (S_IWGRP | S_IWOTH)) != 0 ?
+		   "can be changed by others: chmod go-w it" :
+		   "belongs neither to root nor to the alias file's owner";
+}
+
+size_t
+aliases_include(const struct aliases *a, const char *path, struct buf *targets)
+{
+	struct aliases_parser p = {.list = targets, .file = path,
+	    .report = a->report, .arg = a->arg, .start = LIST};
+	const char *why;
+	char *text;
+	size_t len;
+
+	if ((why = list_read(a, path, &text, &len)) != NULL) {
+		complain_about(&p, xasprintf("%s: %s", path, why));
+	} else {
+		parse(&p, text, len);
+		free(text);
+	}
+	return p.errors;
 }
 
 const struct alias *
@@ -301,11 +563,10 @@ aliases_lookup(const struct aliases *a, const char *name)
 void
 aliases_free(struct aliases *a)
 {
-	while (a->tree != NULL) {
-		struct alias *alias = *(struct alias **)a->tree;
-
-		tdelete(alias, &a->tree, by_name);
-		alias_free(alias);
-	}
+	while (a->tree != NULL)
+		tdelete(*(struct alias **)a->tree, &a->tree, by_name);
+	for (size_t i = 0; i < a->count; i++)
+		alias_free(a->list[i]);
+	free(a->list);
 	*a = (struct aliases){0};
 }

@@ -240,6 +240,67 @@ report(void *arg, const char *line)
 	complain("%s", line);
 }
 
+/* Note the files that targets include, each once, a NUL after each. */
+static void
+note_lists(struct buf *lists, const struct buf *targets)
+{
+	const char *end = buf_str(targets) + targets->len;
+
+	for (const char *t = buf_str(targets); t < end; t += strlen(t) + 1) {
+		const char *path = t + strlen(ALIAS_INCLUDE);
+		size_t i = 0;
+
+		if (strncmp(t, ALIAS_INCLUDE, strlen(ALIAS_INCLUDE)) != 0)
+			continue;
+		while (i < lists->len && strcmp(lists->data + i, path) != 0)
+			i += strlen(lists->data + i) + 1;
+		if (i == lists->len)
+			(void)buf_put(lists, path, strlen(path) + 1);
+	}
+}
+
+/* The lists of all names, and theirs.  Returns the number of faults. */
+static size_t
+check_lists(const struct aliases *a)
+{
+	struct buf lists = {0}, targets = {0};
+	size_t faults = 0;
+
+	for (size_t i = 0; i < a->count; i++)
+		note_lists(&lists, &a->list[i]->targets);
+	for (size_t i = 0; i < lists.len; i += strlen(lists.data + i) + 1) {
+		faults += aliases_include(a, lists.data + i, &targets);
+		note_lists(&lists, &targets);
+		buf_reset(&targets);
+	}
+	buf_free(&lists);
+	buf_free(&targets);
+	return faults;
+}
+
+/* A name at a domain that is not ours is never looked up. */
+static size_t
+check_names(const struct aliases *a, const struct conf *c, const char *path)
+{
+	size_t faults = 0;
+	struct addr name;
+	const char *why;
+
+	for (size_t i = 0; i < a->count; i++) {
+		const struct alias *alias = a->list[i];
+
+		if (addr_parse(&name, alias->name, false, &why) != 0 ||
+		    addr_is_bare(&name) ||
+		    conf_domain_is_local(c, addr_domain(&name)))
+			continue;
+		complain("%s:%u: \"%s\" is not on this machine: the line "
+			 "changes nothing (LOCALNAMES)",
+		    path, alias->line, name.text);
+		faults++;
+	}
+	return faults;
+}
+
 int
 ctl_newaliases(struct instance *in)
 {
@@ -251,7 +312,7 @@ ctl_newaliases(struct instance *in)
 		complain("%s: cannot read: %s", path, strerror(errno));
 		return EX_NOINPUT;
 	}
-	if (a.errors > 0)
+	if (a.errors + check_names(&a, in->conf, path) + check_lists(&a) > 0)
 		status = EX_DATAERR;
 	aliases_free(&a);
 	return status;

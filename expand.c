@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,9 @@ struct expansion {
 	/* One byte an alias, by number; NULL until one is found. */
 	unsigned char *state;
 	unsigned depth;
+	size_t arrived;            /* addresses it led to */
+	char *lists[INCLUDES_MAX]; /* that were read */
+	size_t nlists;
 	const struct expand_watcher *watcher; /* instead of r, or NULL */
 	const struct addr *name;              /* what is expanded, as written */
 };
@@ -96,8 +100,9 @@ set_index(struct recipients *r)
 		*set_slot(r, &r->list[i].addr) = (uint16_t)(i + 1);
 }
 
+/* reason: why it has failed already, or NULL. */
 static int
-set_add(struct expansion *x, const struct addr *a)
+set_add(struct expansion *x, const struct addr *a, const char *reason)
 {
 	struct recipients *r = x->r;
 	bool changed = strcmp(a->text, x->to->text) != 0;
@@ -115,7 +120,8 @@ set_add(struct expansion *x, const struct addr *a)
 	}
 	r->list[r->count++] = (struct recipient){
 	    .addr = *a,
-	    .status = STATUS_TODO,
+	    .status = reason != NULL ? STATUS_FAILED : STATUS_TODO,
+	    .reason = reason != NULL ? xstrdup(reason) : NULL,
 	    .notify = x->notify,
 	    .orcpt = x->orcpt != NULL ? xstrdup(x->orcpt) : NULL,
 	    .orig = changed ? xstrdup(x->to->text) : NULL,
@@ -128,18 +134,31 @@ set_add(struct expansion *x, const struct addr *a)
 static int
 arrive(struct expansion *x, const struct addr *a)
 {
+	x->arrived++;
 	if (x->watcher != NULL) {
 		x->watcher->end(x->watcher->arg, x->name, a);
 		return 0;
 	}
 	if (route_allowed(x->conf, a))
-		return set_add(x, a);
+		return set_add(x, a, NULL);
 	*x->why = x->depth == 0
 		      ? "is on another machine: LOCALONLY lets no mail go there"
 		      : "is an alias for an address on another machine: "
 			"LOCALONLY lets no mail go there";
 	errno = EPERM;
 	return -1;
+}
+
+/* "error:": the name is a recipient that has failed; text: "5.1.1 why". */
+static int
+reject(struct expansion *x, const char *text, const struct addr *name)
+{
+	x->arrived++;
+	if (x->watcher != NULL)
+		x->watcher->reject(x->watcher->arg, x->name, text);
+	else
+		return set_add(x, name, text);
+	return 0;
 }
 
 /* ---- Aliases ---- */
@@ -152,25 +171,65 @@ is_role(const char *name)
 	       ascii_strcasecmp(name, "mailer-daemon") == 0;
 }
 
-/* The alias of a bare name; '*' is for names that were given alone. */
+/*
+ * The alias of a bare name: that of its domain (as written, or ours), then
+ * that of all.  '*' is for names that were given alone.
+ */
 static const struct alias *
 find_alias(const struct expansion *x, const struct addr *a)
 {
 	const struct alias *alias;
-	char name[ADDR_MAX + 1];
+	const char *domain = addr_domain(x->name);
+	char name[ADDR_MAX + 1], full[ADDR_MAX + ADDR_DOMAIN_MAX + 2];
 
 	if (!addr_is_bare(a) || addr_local(a, name, sizeof(name)) == -1)
 		return NULL;
-	alias = aliases_lookup(x->aliases, name);
+	(void)snprintf(full, sizeof(full), "%s@%s", name,
+	    domain != NULL ? domain : x->conf->mailname);
+	alias = aliases_lookup(x->aliases, full);
+	if (alias == NULL)
+		alias = aliases_lookup(x->aliases, name);
 	if (alias == NULL && x->depth == 0)
 		alias = aliases_lookup(x->aliases, "*");
 	return alias;
 }
 
 static int expand(struct expansion *x, const struct addr *a);
+static int expand_targets(
+    struct expansion *x, const struct buf *targets, const struct addr *name);
+
+static bool
+list_is_read(const struct expansion *x, const char *path)
+{
+	for (size_t i = 0; i < x->nlists; i++)
+		if (strcmp(x->lists[i], path) == 0)
+			return true;
+	return false;
+}
+
+/* Each list once: so one that includes itself ends, too. */
+static int
+expand_list(struct expansion *x, const char *path, const struct addr *name)
+{
+	struct buf targets = {0};
+	int rc = 0;
+
+	if (list_is_read(x, path))
+		return 0;
+	if (x->nlists == INCLUDES_MAX || x->depth == ALIAS_DEPTH_MAX)
+		return arrive(x, name);
+	x->lists[x->nlists++] = xstrdup(path);
+	if (aliases_include(x->aliases, path, &targets) > 0 && targets.len == 0)
+		rc = arrive(x, name);
+	else
+		rc = expand_targets(x, &targets, name);
+	buf_free(&targets);
+	return rc;
+}
 
 static int
-expand_target(struct expansion *x, const char *text, const struct addr *name)
+expand_address(struct expansion *x, const char *text, const struct addr *name,
+    bool no_alias)
 {
 	const struct addr *outer = x->name;
 	struct addr a, written;
@@ -184,8 +243,41 @@ expand_target(struct expansion *x, const char *text, const struct addr *name)
 	if (route_localize(x->conf, &a, &why) == -1)
 		return arrive(x, name);
 	x->name = &written;
-	rc = expand(x, &a);
+	rc = no_alias ? arrive(x, &a) : expand(x, &a);
 	x->name = outer;
+	return rc;
+}
+
+static int
+expand_target(struct expansion *x, const char *text, const struct addr *name)
+{
+	switch (text[0]) {
+	case '/':
+	case '|':
+		return arrive(x, name); /* until local.c can do it */
+	case '\\':
+		return expand_address(x, text + 1, name, true);
+	default:
+		break;
+	}
+	if (strncmp(text, ALIAS_INCLUDE, strlen(ALIAS_INCLUDE)) == 0)
+		return expand_list(x, text + strlen(ALIAS_INCLUDE), name);
+	if (strncmp(text, ALIAS_REJECT, strlen(ALIAS_REJECT)) == 0)
+		return reject(x, text + strlen(ALIAS_REJECT), name);
+	return expand_address(x, text, name, false);
+}
+
+static int
+expand_targets(
+    struct expansion *x, const struct buf *targets, const struct addr *name)
+{
+	const char *target = buf_str(targets), *end = target + targets->len;
+	int rc = 0;
+
+	x->depth++;
+	for (; target < end && rc == 0; target += strlen(target) + 1)
+		rc = expand_target(x, target, name);
+	x->depth--;
 	return rc;
 }
 
@@ -200,16 +292,11 @@ static int
 expand_alias(
     struct expansion *x, const struct alias *alias, const struct addr *name)
 {
-	const char *target = alias->targets.data;
-	const char *end = target + alias->targets.len;
-	int rc = 0;
+	int rc;
 
 	tell_alias(x, alias->targets.data, alias->targets.len);
 	x->state[alias->number] = ALIAS_OPEN;
-	x->depth++;
-	for (; target < end && rc == 0; target += strlen(target) + 1)
-		rc = expand_target(x, target, name);
-	x->depth--;
+	rc = expand_targets(x, &alias->targets, name);
 	x->state[alias->number] = ALIAS_DONE;
 	return rc;
 }
@@ -243,8 +330,8 @@ expand(struct expansion *x, const struct addr *a)
 }
 
 /* The hash is made anew when it is needed. */
-static void
-set_truncate(struct recipients *r, size_t count)
+void
+recipients_truncate(struct recipients *r, size_t count)
 {
 	int saved = errno;
 
@@ -252,6 +339,7 @@ set_truncate(struct recipients *r, size_t count)
 		r->count--;
 		free(r->list[r->count].orcpt);
 		free(r->list[r->count].orig);
+		free(r->list[r->count].reason);
 	}
 	free(r->slots);
 	r->slots = NULL;
@@ -262,7 +350,7 @@ bool
 expand_is_user(const struct conf *c, const struct aliases *a,
     const struct addr *to, char *name)
 {
-	struct expansion x = {.aliases = a};
+	struct expansion x = {.conf = c, .aliases = a, .name = to};
 	struct addr local = *to;
 	const char *why;
 
@@ -286,6 +374,10 @@ expand_given(struct expansion *x)
 		return -1;
 	x->name = x->to;
 	rc = expand(x, &local);
+	if (rc == 0 && x->arrived == 0)
+		rc = arrive(x, &local); /* an empty list, say */
+	while (x->nlists > 0)
+		free(x->lists[--x->nlists]);
 	free(x->state);
 	return rc;
 }
@@ -305,7 +397,7 @@ expand_add(struct recipients *r, const struct conf *c, const struct aliases *a,
 	int rc = expand_given(&x);
 
 	if (rc != 0)
-		set_truncate(r, before);
+		recipients_truncate(r, before);
 	return rc;
 }
 
@@ -326,7 +418,7 @@ expand_keep(struct recipients *r, const struct addr *to, unsigned notify,
 	struct expansion x = {.r = r, .to = to, .notify = notify, .why = why};
 
 	if (!addr_is_null(to))
-		return set_add(&x, to);
+		return set_add(&x, to, NULL);
 	*why = "is empty";
 	return -1;
 }
@@ -334,7 +426,7 @@ expand_keep(struct recipients *r, const struct addr *to, unsigned notify,
 void
 recipients_free(struct recipients *r)
 {
-	set_truncate(r, 0);
+	recipients_truncate(r, 0);
 	free(r->list);
 	*r = (struct recipients){0};
 }

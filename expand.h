@@ -31,6 +31,8 @@ struct expand_watcher {
 	    size_t len);
 	/* An address, as written, ends as a localized one. */
 	void (*end)(void *arg, const struct addr *name, const struct addr *to);
+	/* A name is refused by error:; text is a status code and why. */
+	void (*reject)(void *arg, const struct addr *name, const char *text);
 	void *arg;
 };
 
@@ -40,8 +42,13 @@ struct expand_watcher {
  * up in turn; a name being expanded that turns up again stays as the local
  * user; '*' catches every bare name that has no alias, but only the name
  * that was given, not what an alias led to (as dma 0.14).
+ * A name is looked up with its domain, a bare one with MAILNAME, then alone.
+ * A target \name is a local user, whatever his alias; one that includes a file
+ * is all that this has; of one that is error: the name itself is a recipient,
+ * which has failed, with the reason (status and reason say so).
  * `orig` is remembered where an alias changed the address.
- * An alias that leads nowhere, too deep (ALIAS_DEPTH_MAX) or to no address
+ * An alias that leads nowhere, too deep (ALIAS_DEPTH_MAX) or to no address,
+ * to a file or a command, or to a list that cannot be read
  * keeps the name itself, a local user: where there is none of that name it
  * fails at delivery and its sender is told.  It never stops the submission.
  * Postmaster and MAILER-DAEMON without an alias are root (RFC 5321, 4.5.1).
@@ -72,6 +79,9 @@ int expand_keep(struct recipients *r, const struct addr *to, unsigned notify,
  */
 bool expand_is_user(const struct conf *c, const struct aliases *a,
     const struct addr *to, char *name);
+
+/* Forget all but the first ones. */
+void recipients_truncate(struct recipients *r, size_t count);
 void recipients_free(struct recipients *r);
 
 #endif

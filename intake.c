@@ -257,6 +257,23 @@ intake_add_recipient(
 	    i, EX_DATAERR, "553 5.1.3", "recipient \"%s\" %s", a->text, why);
 }
 
+/* One whose alias is error: alone is not taken from who hears it at once. */
+static int
+add_accepted(
+    struct intake *i, const struct addr *a, unsigned notify, const char *orcpt)
+{
+	struct recipients *r = &i->recipients;
+	size_t before = r->count;
+	int result = intake_add_recipient(i, a, notify, orcpt);
+
+	if (result != 0 || r->count != before + 1 ||
+	    r->list[before].reason == NULL)
+		return result;
+	(void)intake_refuse(i, EX_NOUSER, "550", "%s", r->list[before].reason);
+	recipients_truncate(r, before);
+	return -1;
+}
+
 int
 intake_add_known(
     struct intake *i, const struct addr *a, unsigned notify, const char *orcpt)
@@ -271,7 +288,7 @@ intake_add_known(
 	    (errno == 0 || errno == ENOENT || errno == ESRCH))
 		return intake_refuse(i, EX_DATAERR, "550 5.1.1",
 		    "recipient \"%s\" is an unknown user", a->text);
-	return intake_add_recipient(i, a, notify, orcpt);
+	return add_accepted(i, a, notify, orcpt);
 }
 
 /* Of a list on its way through a parser that knows nothing of us. */
@@ -407,6 +424,12 @@ append_body(struct intake *i, struct spool_draft *d)
 }
 
 static int
+append_reasons(struct intake *i, struct spool_draft *d)
+{
+	return spool_append_reasons(d) == 0 ? 0 : writing_failed(i);
+}
+
+static int
 check_room(struct intake *i)
 {
 	const struct instance *in = i->in;
@@ -441,7 +464,8 @@ write_message(struct intake *i)
 
 	if (spool_create(spool, &i->env, &d) != 0)
 		return creating_failed(i);
-	if (append_header(i, &d) != 0 || append_body(i, &d) != 0) {
+	if (append_header(i, &d) != 0 || append_body(i, &d) != 0 ||
+	    append_reasons(i, &d) != 0) {
 		spool_abandon(spool, &d);
 		return -1;
 	}
@@ -467,6 +491,14 @@ intake_store(struct intake *i)
 		log_event(LOG_SUBMIT, LOG_INFO, "%s: uid=%lu from=<%s>",
 		    i->env.id, (unsigned long)i->in->caller,
 		    i->env.sender.text);
+	for (size_t n = 0; result == 0 && n < i->env.nrecipients; n++)
+		if (i->env.recipients[n].reason != NULL)
+			log_event(LOG_SUBMIT, LOG_WARNING,
+			    "%s: to=<%s>, relay=none, dsn=%.5s, "
+			    "status=bounced (alias: %s)",
+			    i->env.id, i->env.recipients[n].addr.text,
+			    i->env.recipients[n].reason,
+			    i->env.recipients[n].reason);
 	return result;
 }
 

@@ -26,8 +26,10 @@
 #define MAIL_DRAIN_MS    1000          /* of silence, then we do not wait */
 #define LINE_WIRE_MAX    998           /* RFC 5322, 2.1.1, without CRLF */
 #define ALIAS_DEPTH_MAX  50            /* expansions of one recipient */
+#define INCLUDES_MAX     100           /* lists that one recipient leads to */
 #define CONF_FILE_MAX    (1024 * 1024) /* bytes of dma.conf, auth.conf */
 #define SENDERS_FILE_MAX (1024 * 1024) /* bytes */
+#define INCLUDE_FILE_MAX (1024 * 1024) /* bytes of a list in the alias file */
 #define ALIASES_FILE_MAX (64 * 1024 * 1024) /* bytes */
 #define RETRY_STEPS_MAX  16
 

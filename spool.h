@@ -77,6 +77,12 @@ int spool_create(
 int spool_append(struct spool_draft *d, const void *p, size_t len);
 
 /*
+ * After the whole message: say in the journal why recipients have failed that
+ * are stored as failed.
+ */
+int spool_append_reasons(struct spool_draft *d);
+
+/*
  * Fill the blanks, fsync, rename to the id replacing nothing, fsync the
  * directory: after 0 the message is on stable storage.  An fsync error is
  * final.  After -1 (EEXIST: that id is there) nothing is queued, or, where
@@ -200,6 +206,12 @@ int spool_file_park(const struct spool *s, struct spool_file *f);
  */
 void spool_journal_add(struct spool_file *f, size_t recipient, int64_t when,
     const char *dsn, const char *relay, const char *text);
+
+/* time <tab> recipient's number <tab> status code <tab> relay <tab> text */
+#define JOURNAL_LINE_MAX                                                       \
+	(OUTCOME_TEXT_MAX + RELAY_TEXT_MAX + 64) /* bytes, with LF */
+void spool_journal_format(char *line, size_t size, size_t recipient,
+    int64_t when, const char *dsn, const char *relay, const char *text);
 
 struct journal_entry {
 	int64_t when;

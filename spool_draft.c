@@ -206,6 +206,26 @@ spool_append(struct spool_draft *d, const void *p, size_t len)
 	return put(d, p, len);
 }
 
+int
+spool_append_reasons(struct spool_draft *d)
+{
+	char line[JOURNAL_LINE_MAX + 1], dsn[12];
+
+	for (size_t i = 0; i < d->env->nrecipients; i++) {
+		const char *reason = d->env->recipients[i].reason;
+		size_t len = reason != NULL ? strcspn(reason, " ") : 0;
+
+		if (reason == NULL || reason[len] == '\0')
+			continue;
+		(void)snprintf(dsn, sizeof(dsn), "%.*s", (int)len, reason);
+		spool_journal_format(line, sizeof(line), i, d->env->arrival,
+		    dsn, "", reason + len + 1);
+		if (put(d, line, strlen(line)) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 /* ---- The commit ---- */
 
 static void

@@ -18,9 +18,6 @@
 
 #include "util.h"
 
-/* time <tab> recipient's number <tab> status code <tab> relay <tab> text */
-#define ENTRY_MAX (OUTCOME_TEXT_MAX + RELAY_TEXT_MAX + 64) /* bytes, with LF */
-
 /* True if the journal's last line has no end: the write before was torn. */
 static bool
 journal_torn(const struct spool_file *f)
@@ -50,19 +47,28 @@ append(struct spool_file *f, const char *line, size_t len)
 }
 
 void
-spool_journal_add(struct spool_file *f, size_t recipient, int64_t when,
+spool_journal_format(char *line, size_t size, size_t recipient, int64_t when,
     const char *dsn, const char *relay, const char *text)
 {
-	char line[ENTRY_MAX + 1];
 	struct journal_entry e;
-	int saved = errno;
 
 	(void)printable(e.dsn, sizeof(e.dsn), dsn, strlen(dsn));
 	(void)printable(e.relay, sizeof(e.relay), relay, strlen(relay));
 	(void)printable(e.text, sizeof(e.text), text, strlen(text));
-	(void)snprintf(line, sizeof(line), "%s%" PRId64 "\t%zu\t%s\t%s\t%s\n",
-	    journal_torn(f) ? "\n" : "", when, recipient, e.dsn, e.relay,
-	    e.text);
+	(void)snprintf(line, size, "%" PRId64 "\t%zu\t%s\t%s\t%s\n", when,
+	    recipient, e.dsn, e.relay, e.text);
+}
+
+void
+spool_journal_add(struct spool_file *f, size_t recipient, int64_t when,
+    const char *dsn, const char *relay, const char *text)
+{
+	char line[JOURNAL_LINE_MAX + 2] = "\n";
+	size_t torn = journal_torn(f) ? 1 : 0;
+	int saved = errno;
+
+	spool_journal_format(line + torn, sizeof(line) - torn, recipient, when,
+	    dsn, relay, text);
 	append(f, line, strlen(line));
 	errno = saved;
 }

@@ -199,14 +199,19 @@ int
 read_file(
     const char *path, size_t max, char **data, size_t *len, struct stat *st)
 {
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	return fd != -1 ? read_file_fd(fd, max, data, len, st) : -1;
+}
+
+int
+read_file_fd(int fd, size_t max, char **data, size_t *len, struct stat *st)
+{
 	struct stat own;
 	ssize_t n = -1;
 	char *text = NULL;
-	int fd, saved;
+	int saved;
 
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd == -1)
-		return -1;
 	if (fstat(fd, &own) == -1)
 		goto out;
 	if (!S_ISREG(own.st_mode) || (uintmax_t)own.st_size > max) {

@@ -133,11 +133,21 @@ tell_alias(void *arg, const struct addr *name, const char *targets, size_t len)
 	printf("\n");
 }
 
+static void
+tell_reject(void *arg, const struct addr *name, const char *text)
+{
+	char dsn[12] = "";
+	size_t len = strcspn(text, " ");
+
+	(void)snprintf(dsn, sizeof(dsn), "%.*s", (int)len, text);
+	print_error(arg, name->text, dsn, text + len + (text[len] == ' '));
+}
+
 static int
 verify(void *arg, const struct addr *a, size_t start, size_t end)
 {
 	struct verification *v = arg;
-	const struct expand_watcher w = {tell_alias, tell_end, v};
+	const struct expand_watcher w = {tell_alias, tell_end, tell_reject, v};
 	const char *why = NULL;
 
 	(void)start;
