@@ -38,8 +38,11 @@ struct expansion {
 	/* One byte an alias, by number; NULL until one is found. */
 	unsigned char *state;
 	unsigned depth;
-	size_t arrived;            /* addresses it led to */
-	char *lists[INCLUDES_MAX]; /* that were read */
+	size_t arrived; /* addresses it led to */
+	struct list {
+		char *path;
+		const struct addr *name; /* whose it is, while open */
+	} lists[INCLUDES_MAX];           /* that were read */
 	size_t nlists;
 	const struct expand_watcher *watcher; /* instead of r, or NULL */
 	const struct addr *name;              /* what is expanded, as written */
@@ -198,32 +201,40 @@ static int expand(struct expansion *x, const struct addr *a);
 static int expand_targets(
     struct expansion *x, const struct buf *targets, const struct addr *name);
 
-static bool
-list_is_read(const struct expansion *x, const char *path)
+static struct list *
+find_list(struct expansion *x, const char *path)
 {
 	for (size_t i = 0; i < x->nlists; i++)
-		if (strcmp(x->lists[i], path) == 0)
-			return true;
-	return false;
+		if (strcmp(x->lists[i].path, path) == 0)
+			return &x->lists[i];
+	return NULL;
 }
 
-/* Each list once: so one that includes itself ends, too. */
+/*
+ * Each is read once.  One that is open for another name ends as a loop of
+ * aliases does, which keeps the local copy.
+ */
 static int
 expand_list(struct expansion *x, const char *path, const struct addr *name)
 {
+	struct list *list = find_list(x, path);
 	struct buf targets = {0};
-	int rc = 0;
+	int rc;
 
-	if (list_is_read(x, path))
-		return 0;
+	if (list != NULL)
+		return list->name == NULL || list->name == name
+			   ? 0
+			   : arrive(x, name);
 	if (x->nlists == INCLUDES_MAX || x->depth == ALIAS_DEPTH_MAX)
 		return arrive(x, name);
-	x->lists[x->nlists++] = xstrdup(path);
+	list = &x->lists[x->nlists++];
+	*list = (struct list){xstrdup(path), name};
 	if (aliases_include(x->aliases, path, &targets) > 0 && targets.len == 0)
 		rc = arrive(x, name);
 	else
 		rc = expand_targets(x, &targets, name);
 	buf_free(&targets);
+	list->name = NULL;
 	return rc;
 }
 
@@ -377,7 +388,7 @@ expand_given(struct expansion *x)
 	if (rc == 0 && x->arrived == 0)
 		rc = arrive(x, &local); /* an empty list, say */
 	while (x->nlists > 0)
-		free(x->lists[--x->nlists]);
+		free(x->lists[--x->nlists].path);
 	free(x->state);
 	return rc;
 }

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Who a name stands for, and which names are local."""
 
+import shutil
+
 import pytest
+
+DATAERR = 65
 
 
 def recipients(private, smtp, *args, aliases="", **keys):
@@ -32,6 +36,10 @@ def recipients(private, smtp, *args, aliases="", **keys):
     ("*: a@x.example\nroot: b@x.example\n", ["b@x.example"]),
     ("\"root\": a@x.example\n", ["a@x.example"]),
     ("root: a@x.example, A@X.example\n", None),
+    ("root: a@x.example,\\\n  b@x.example\n", ["a@x.example", "b@x.example"]),
+    ("root: Ann <a@x.example> (at home)\n", ["a@x.example"]),
+    ("root@client.example: a@x.example\n", ["a@x.example"]),
+    ("root@localhost: b@x.example\nroot: a@x.example\n", ["a@x.example"]),
 ])
 def test_alias(private, smtp, text, wanted):
     got = recipients(private, smtp, "root", aliases=text)
@@ -57,7 +65,147 @@ def test_newaliases_checks_the_file(private):
     assert private.run(name="newaliases").exit == 0
     private.aliases("good: a@x.example\n: bad\n")
     result = private.run(name="newaliases")
+    assert result.exit == DATAERR, result
     assert "aliases:2" in result.err, result
+
+
+@pytest.mark.parametrize("text, said", [
+    ("a: |/bin/cat\n", 'aliases:1: "|/bin/cat" is a command, which is not '
+     "supported yet: the name keeps the mail"),
+    ("b: c\na: /var/x\n", 'aliases:2: "/var/x" is a file, which is not '
+     "supported yet: the name keeps the mail"),
+    ("a@x.example: b\n", 'aliases:1: "a@x.example" is not on this machine: '
+     "the line changes nothing (LOCALNAMES)"),
+    ("a: :include:LIST\n", 'list:2: "a@@b" has more than one'),
+    ("a: :include:LIST.2\n", "list.2: No such file or directory"),
+])
+def test_newaliases_finds(private, text, said):
+    listed = private.directory / "list"
+    private.write(listed, "b@x.example\na@@b\n:include:%s\n" % listed)
+    private.aliases(text.replace("LIST", str(listed)))
+    result = private.run(name="newaliases")
+    assert result.exit == DATAERR, result
+    assert said in result.err, result
+    assert result.err.count("\n") == 1, result
+
+
+def test_included_list(private, smtp):
+    listed = private.directory / "list"
+    private.write(listed, "# us\na@x.example\nb@x.example, team\n")
+    text = "root: :include:%s\nteam: c@x.example\n" % listed
+    got = recipients(private, smtp, "root", aliases=text)
+    assert got == ["a@x.example", "b@x.example", "c@x.example"]
+    result = private.run(name="newaliases")
+    assert (result.exit, result.err) == (0, ""), result
+
+
+def test_a_list_that_others_can_write_is_not_read(private, smtp):
+    listed = private.directory / "list"
+    private.write(listed, "a@x.example\n", 0o666)
+    got = recipients(private, smtp, private.user, "b@x.example",
+                     aliases="%s: :include:%s\n" % (private.user, listed))
+    assert got == ["b@x.example"]
+    assert len(private.mbox()) == 1  # nothing is lost
+    assert "list: can be changed by others" in private.log()
+
+
+def test_a_list_of_somebody_else_is_not_read(system, scratch):
+    """Root's mail must not go where a user says."""
+    listed = scratch / "list"
+    listed.write_text("a@x.example\n")
+    listed.chmod(0o644)
+    shutil.chown(listed, "alice")
+    system.aliases("root: :include:%s\n" % listed)
+    result = system.run("-bi")
+    assert result.exit == DATAERR, result
+    assert "belongs neither to root nor to the alias" in result.err, result
+
+
+def test_no_alias_behind_a_backslash(private, smtp):
+    me = private.user
+    got = recipients(private, smtp, "root", aliases=(
+        "root: \\%s, a@x.example\n%s: b@x.example\n" % (me, me)))
+    assert got == ["a@x.example"]
+    assert len(private.mbox()) == 1
+
+
+@pytest.mark.parametrize("where", ["/var/mail/archive", '"|/bin/cat -n"'])
+def test_what_is_not_supported_yet_keeps_the_mail(private, smtp, where):
+    got = recipients(private, smtp, private.user, aliases=(
+        "%s: %s, a@x.example\n" % (private.user, where)))
+    assert got == ["a@x.example"]
+    assert len(private.mbox()) == 1
+    assert "is not supported yet" in private.log()
+
+
+GONE = "gone: error:550 5.2.1 moved; ask: Ann\n"
+
+
+def test_error_is_told_to_the_sender(private, smtp):
+    got = recipients(private, smtp, "gone", "a@x.example", aliases=GONE)
+    assert got == ["a@x.example"]
+    (notice,) = private.mbox()
+    text = notice.as_string()
+    assert "5.2.1" in text and "moved; ask: Ann" in text
+    assert "gone" in text and "Action: failed" in text
+    assert "status=bounced (alias: 5.2.1 moved; ask: Ann)" in private.log()
+    assert private.queue() == []
+
+
+def test_error_alone(private, smtp):
+    assert recipients(private, smtp, "gone", aliases=GONE) == []
+    assert "moved; ask: Ann" in private.mbox()[0].as_string()
+
+
+def test_error_is_said_at_once_over_smtp(private):
+    private.configure("DEFER")
+    private.aliases(GONE + "half: gone, a@x.example\n")
+    result = private.run("-bs", text=(
+        "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<gone>\r\n"
+        "RCPT TO:<half>\r\nQUIT\r\n"))
+    replies = result.out.split("\r\n")
+    assert "550 5.2.1 moved; ask: Ann" in replies
+    assert replies[replies.index("550 5.2.1 moved; ask: Ann") + 1].startswith(
+        "250 ")
+    result = private.run("-bv", "gone")
+    assert (result.exit, result.out.splitlines()) == (67, [
+        "gone: alias error:5.2.1 moved; ask: Ann",
+        "gone: error 5.2.1 moved; ask: Ann"]), result
+
+
+def test_postfix_reads_the_same(private, real):
+    """What one line means to both; where they differ dma.8 says so."""
+    lines = [
+        ("plain", "ann"),
+        ("Two", "ann, b@x.example"),
+        ("folded", "ann,\n\tb@x.example,\n  c@x.example"),
+        ("between", "ann,\n# a comment\n\n b@x.example"),
+        ("\"a name\"", "ann"),
+        ("quoted", "\"ann\", \"b\"@x.example"),
+        ("spaces", "\"a b\"@x.example"),
+        ("phrase", "Ann B <b@x.example>, \"C, D\" <c@x.example>"),
+        ("remark", "ann (at home), b@x.example"),
+        ("slash", "\\ann"),
+        ("list", ":include:/etc/list, ann"),
+        ("file", "/var/mail/archive"),
+        ("pipe", "\"|/bin/cat -n\""),
+        ("bare", "|/bin/cat"),
+        ("last", "ann"),
+    ]
+    text = "".join("%s: %s\n" % line for line in lines)[:-1]
+    root = real.root("postfix")
+    root.write("/etc/postfix/main.cf", "compatibility_level = 3.6\n")
+    root.write("/etc/aliases", text)
+    root.run("postalias", "hash:/etc/aliases")
+    private.aliases(text)
+    for name, _ in lines:
+        name = name.strip('"')
+        theirs = root.run("postalias", "-q", name.lower(),
+                          "hash:/etc/aliases").strip()
+        ours = private.run("-bv", '"%s"' % name if " " in name else
+                           name).out.splitlines()[0].split(": alias ", 1)[1]
+        # A command is one destination: the quotes around it say no more.
+        assert ours == theirs.replace('"|/bin/cat -n"', "|/bin/cat -n"), name
 
 
 def test_local_copy_and_a_forward(private, smtp):
