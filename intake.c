@@ -476,6 +476,18 @@ write_message(struct intake *i)
 	return 0;
 }
 
+static void
+log_reasons(const struct envelope *e)
+{
+	for (size_t n = 0; n < e->nrecipients; n++)
+		if (e->recipients[n].reason != NULL)
+			log_event(LOG_SUBMIT, LOG_WARNING,
+			    "%s: to=<%s>, relay=none, status=bounced "
+			    "(alias: %s)",
+			    e->id, e->recipients[n].addr.text,
+			    e->recipients[n].reason);
+}
+
 int
 intake_store(struct intake *i)
 {
@@ -491,14 +503,8 @@ intake_store(struct intake *i)
 		log_event(LOG_SUBMIT, LOG_INFO, "%s: uid=%lu from=<%s>",
 		    i->env.id, (unsigned long)i->in->caller,
 		    i->env.sender.text);
-	for (size_t n = 0; result == 0 && n < i->env.nrecipients; n++)
-		if (i->env.recipients[n].reason != NULL)
-			log_event(LOG_SUBMIT, LOG_WARNING,
-			    "%s: to=<%s>, relay=none, dsn=%.5s, "
-			    "status=bounced (alias: %s)",
-			    i->env.id, i->env.recipients[n].addr.text,
-			    i->env.recipients[n].reason,
-			    i->env.recipients[n].reason);
+	if (result == 0)
+		log_reasons(&i->env);
 	return result;
 }
 

@@ -57,8 +57,7 @@ int read_file(
     const char *path, size_t max, char **data, size_t *len, struct stat *st);
 
 /* The same of an open file, which is closed in any case. */
-int read_file_fd(
-    int fd, size_t max, char **data, size_t *len, struct stat *st);
+int read_file_fd(int fd, size_t max, char **data, size_t *len, struct stat *st);
 
 /*
  * Parse a whole string as a decimal number in [min, max].
