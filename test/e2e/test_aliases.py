@@ -157,6 +157,14 @@ def test_error_alone(private, smtp):
     assert "moved; ask: Ann" in private.mbox()[0].as_string()
 
 
+def test_a_notice_that_an_alias_refuses_is_kept(private):
+    private.aliases(GONE)
+    private.submit("-f", "gone", "no-such-user-here")
+    private.wait_idle()
+    assert private.queue() == []
+    assert [p.name[:5] for p in private.spool.glob("dead.*")] == ["dead."]
+
+
 def test_error_is_said_at_once_over_smtp(private):
     private.configure("DEFER")
     private.aliases(GONE + "half: gone, a@x.example\n")
