@@ -23,7 +23,6 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "header.h"
 #include "log.h"
 #include "smtpd.h"
 #include "util.h"
@@ -254,26 +253,19 @@ put_data(void *arg, const char *p, size_t len)
 
 /* -F is known here alone; the rest of what is missing the other end adds. */
 static int
-put_from(struct handover *h, const char *full_name)
+put_authors(struct handover *h, const char *full_name)
 {
-	const struct mail_header *header = &h->i->header;
-	struct header_field *fields;
-	struct buf from = {0};
-	bool present = full_name == NULL;
-	size_t count;
+	const struct intake *i = h->i;
+	const struct mail_facts facts = {.conf = i->in->conf,
+	    .sender = &i->env.sender,
+	    .full_name = full_name};
+	struct buf text = {0};
 	int result = 0;
 
-	count = header_scan(buf_str(&header->text), header->text.len, &fields);
-	for (size_t n = 0; n < count; n++)
-		present = present || fields[n].name == HEADER_FROM;
-	free(fields);
-	if (!present && buf_puts(&from, "From: ") == 0 &&
-	    header_put_phrase(&from, full_name) == 0 &&
-	    buf_printf(&from, " <%s>\n",
-		addr_is_null(&h->i->env.sender) ? "MAILER-DAEMON"
-						: h->i->env.sender.text) == 0)
-		result = put_data(h, from.data, from.len);
-	buf_free(&from);
+	if (full_name != NULL &&
+	    mail_put_authors(&i->header, &facts, &text) != -1)
+		result = put_data(h, text.data, text.len);
+	buf_free(&text);
 	return result;
 }
 
@@ -284,7 +276,7 @@ send_message(struct handover *h, const char *full_name)
 	bool reading = false;
 
 	h->line_start = true;
-	if (put_from(h, full_name) != 0 ||
+	if (put_authors(h, full_name) != 0 ||
 	    put_data(h, buf_str(&i->header.text), i->header.text.len) != 0 ||
 	    put_data(h, "\n", 1) != 0)
 		return broken(h);

@@ -82,6 +82,13 @@ int mail_repair_header(const struct mail_header *h,
     const struct mail_facts *facts, struct buf *out);
 
 /*
+ * Only From and Resent-From, where mail_repair_header() would add them: what
+ * of the facts (conf, sender, full_name) the next one to repair h has not.
+ */
+int mail_put_authors(const struct mail_header *h,
+    const struct mail_facts *facts, struct buf *out);
+
+/*
  * Copy the rest of src to the draft: CRLF and LF become LF, a lone CR stays,
  * the last line gets its LF.  CRs right before a CRLF belong to the line's
  * end, so that no CR that is stored stands before an LF.

@@ -339,3 +339,28 @@ mail_repair_header(const struct mail_header *h, const struct mail_facts *facts,
 	free(r.fields);
 	return result == -1 ? -1 : buf_putc(out, '\n');
 }
+
+int
+mail_put_authors(const struct mail_header *h, const struct mail_facts *facts,
+    struct buf *out)
+{
+	struct repair r = {
+	    .facts = facts, .out = out, .block = buf_str(&h->text)};
+	bool have[HEADER_NAMES] = {false};
+	size_t begin, end;
+	int result;
+
+	r.count = header_scan(r.block, h->text.len, &r.fields);
+	begin = resent_block(r.fields, r.count, &end);
+	for (size_t i = 0; i < r.count; i++)
+		if (r.fields[i].name != HEADER_RESENT_FROM ||
+		    (i >= begin && i < end))
+			have[r.fields[i].name] |= !is_void(&r, &r.fields[i]);
+	result = put_missing(out, facts, "Resent-", true,
+	    begin == r.count || have[HEADER_RESENT_FROM], true);
+	if (result != -1)
+		result =
+		    put_missing(out, facts, "", true, have[HEADER_FROM], true);
+	free(r.fields);
+	return result;
+}

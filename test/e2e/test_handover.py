@@ -158,6 +158,27 @@ def test_what_is_in_the_header_stays(system, far):
     assert "From: Me <me@x.example>\n" in text and "Other" not in text
 
 
+@pytest.mark.parametrize("args, text", [
+    (("-F", "Joe Doe"), ""), (("-F", "J. Doe"), "From: \n"),
+    (("-F", ""), ""), (("-F", ""), "From: me\n"),
+    (("-F", "J\u00f6", "-f", ""), ""), (("-F", "Doe " * 60), ""),
+    (("-F", "Joe Doe"), "Resent-To: c@x.example\nFrom: me\n"),
+    (("-F", "Joe Doe"), "Resent-From: you\nResent-To: c@x.example\n"),
+    ((), "Resent-To: c@x.example\n"),
+])
+def test_the_authors_are_those_of_a_direct_submission(
+        system, far, args, text):
+    def authors(send):
+        assert send(system, "b@x.example", *args,
+                    text=text + "\n\n").exit == 0
+        header, _ = queued(system)
+        os.unlink(system.spool / system.queue()[0])
+        return sorted(re.findall(r"^(?:Resent-)?From: .*(?:\n\s.*)*", header,
+                                 re.M))
+    direct = authors(type(system).run)
+    assert direct and authors(submit) == direct
+
+
 @pytest.mark.parametrize("body", [
     b"", b"no end", b"a\r\nb\r\n", b"a\rb\0c\xff\n", b"x" * 100000 + b"\n",
     b"Subject-like: x\n\ny\n", b"From me\n"])
