@@ -122,6 +122,19 @@ apply(struct changing *w, struct spool_file *f)
 	w->done++;
 }
 
+/* That one was delivered meanwhile is no news but to who named it. */
+static void
+cannot_open(struct listing *l, const char *id)
+{
+	if (errno != ENOENT)
+		complain("%s: cannot open: %s", id, strerror(errno));
+	else if (l->o->nids > 0 || l->o->from_stdin)
+		complain("%s: has left the queue meanwhile", id);
+	else
+		return;
+	l->status = EX_UNAVAILABLE;
+}
+
 /* False if somebody else has its lock. */
 static bool
 change_one(struct changing *w, const char *id)
@@ -134,10 +147,7 @@ change_one(struct changing *w, const char *id)
 	if (spool_file_open(&in->spool, id, true, &f) != 0) {
 		if (errno == EWOULDBLOCK)
 			return false;
-		if (errno == ENOENT) /* delivered meanwhile */
-			return true;
-		complain("%s: cannot open: %s", id, strerror(errno));
-		w->l->status = EX_UNAVAILABLE;
+		cannot_open(w->l, id);
 		return true;
 	}
 	apply(w, &f);

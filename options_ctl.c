@@ -140,13 +140,17 @@ take_ids(struct ctl_options *c, char **list, size_t n)
 	}
 }
 
+static bool
+is_choice(const struct ctl_options *c)
+{
+	return c->all || c->nids > 0 || c->from_stdin ||
+	       c->selection.count > 0 || c->selection.older > 0;
+}
+
 static void
 check_choice(const struct ctl_options *c, const char *op)
 {
-	bool chosen = c->all || c->nids > 0 || c->from_stdin ||
-		      c->selection.count > 0 || c->selection.older > 0;
-
-	if (c->op != CTL_LIST && !chosen)
+	if (c->op != CTL_LIST && !is_choice(c))
 		die(EX_USAGE,
 		    "%s which? give ids, -, --sender, --recipient, "
 		    "--older or --all",
@@ -164,6 +168,9 @@ parse_words(struct options *o)
 	size_t n = o->submit.nrecipients;
 
 	if (n == 1 && strcmp(word[0], "run") == 0) {
+		if (is_choice(&o->ctl) || o->ctl.json || o->ctl.body ||
+		    o->ctl.yes)
+			die(EX_USAGE, "dmactl run takes no option but -C");
 		o->action = ACTION_RUN;
 		return;
 	}

@@ -74,6 +74,7 @@ def test_nothing_is_changed_without_a_choice(private):
 
 @pytest.mark.parametrize("args", [
     [], ["queue"], ["queue", "delete"], ["list"], ["run", "now"],
+    ["run", "--all"], ["run", "--sender", "a@x.example"],
     ["queue", "list", "--odd"], ["queue", "list", "-t"],
     ["queue", "list", "--older"], ["queue", "list", "--older", "soon"],
     ["queue", "list", "--sender", "a@b@c"], ["queue", "list", "--json=x"],
@@ -146,6 +147,7 @@ def test_by_sender_and_recipient(private):
     a = add(private, "a@x.example", "-f", "me@s.example")
     b = add(private, "b@Y.example", "-f", "you@s.example")
     c = add(private, "c@x.example", "-f", "<>")
+    d = add(private, "d@d\u00f6m.example", "-f", "d@d\u00f6m.example")
     cases = [
         (["--recipient", "a@X.example"], {a}),
         (["--recipient=@y.example"], {b}),
@@ -159,13 +161,15 @@ def test_by_sender_and_recipient(private):
         (["--sender", "you@s.example", a, b], {b}),
         (["--all", c], {c}),
         (["--older", "1h"], set()),
-        (["--older", "0"], {a, b, c}),
-        ([], {a, b, c}),
+        (["--recipient", "@d\u00f6m.example"], {d}),
+        (["--sender", "@d\u00f6m.example"], {d}),
+        (["--older", "0"], {a, b, c, d}),
+        ([], {a, b, c, d}),
     ]
     for args, wanted in cases:
         assert set(listed(private, *args)) == wanted, args
     done(private, "remove", "--sender", "@s.example")
-    assert private.queue() == [c]
+    assert private.queue() == sorted([c, d])
 
 
 def test_by_age(private):
@@ -447,6 +451,27 @@ def test_message_that_is_being_delivered(private, smtp):
     assert busy + ": is being delivered" in result.err
     assert result.out == "1 message removed\n"
     assert private.queue() == [busy]
+
+
+def test_message_that_was_delivered_before_it_could_be_changed(private, smtp):
+    """Who named it is told that it has gone; for --all that is no fault."""
+    go = threading.Event()
+    sink = smtp.sink(answers={"DOT": lambda c, a: go.wait(60) and None})
+    private.relay(sink)
+    private.submit("b@x.example")
+    (busy,) = private.queue()
+    wait_for(lambda: busy + "*" in private.mailq(), "it to be at work")
+    tools = [private.popen("queue", "remove", *choice, name="dmactl")
+             for choice in ((busy,), ("--all",))]
+    for tool in tools:
+        wait_for(lambda tool=tool: instance.read_stat(tool.pid)[1] == "S",
+                 "dmactl to wait for it")
+    go.set()
+    (out, err), (all_out, all_err) = (tool.communicate() for tool in tools)
+    assert tools[0].returncode == UNAVAILABLE and out == b"0 messages removed\n"
+    assert err.decode() == "dmactl: %s: has left the queue meanwhile\n" % busy
+    assert tools[1].returncode == 0 and all_err == b""
+    assert len(sink.messages) == 1
 
 
 def test_hold_of_those_that_stand_in_line(private, smtp):
