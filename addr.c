@@ -131,6 +131,12 @@ addr_domain_valid(const char *s)
 	return labels_valid(s, false);
 }
 
+bool
+addr_domain_valid_utf8(const char *s)
+{
+	return labels_valid(s, true) && utf8_valid(s);
+}
+
 /* [192.0.2.1] or [IPv6:2001:db8::1] (RFC 5321, 4.1.3). */
 static bool
 literal_valid(const char *s)

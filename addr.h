@@ -65,6 +65,9 @@ int addr_local(const struct addr *a, char *dst, size_t size);
  */
 bool addr_domain_valid(const char *s);
 
+/* True if s can be the domain of an address: also in UTF-8. */
+bool addr_domain_valid_utf8(const char *s);
+
 /*
  * Parse an address-list of len bytes (a header field's body, folded or not;
  * or a command-line argument with commas): groups, empty groups, comments,

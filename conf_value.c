@@ -224,7 +224,8 @@ conf_set_headers(struct reader *r, char *value)
 static bool
 is_name_pattern(const char *word)
 {
-	return addr_domain_valid(strncmp(word, "*.", 2) == 0 ? word + 2 : word);
+	return addr_domain_valid_utf8(
+	    strncmp(word, "*.", 2) == 0 ? word + 2 : word);
 }
 
 int

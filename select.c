@@ -27,7 +27,7 @@ select_add(struct selection *s, enum select_what what, enum select_how how,
 		return -1;
 	if (address && text[0] == '@') {
 		*why = "is no domain";
-		if (!addr_domain_valid(text + 1))
+		if (!addr_domain_valid_utf8(text + 1))
 			return -1;
 	} else if (address &&
 		   addr_parse(&c.addr, text, what == SELECT_SENDER, why) != 0) {

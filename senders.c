@@ -64,7 +64,7 @@ take_name(char dst[ADDR_MAX + 1], const char *name)
 	if (name[0] == '\0')
 		return "is not of the form  name: address";
 	if (strcmp(name, "*") == 0 ||
-	    (name[0] == '@' && addr_domain_valid(name + 1)))
+	    (name[0] == '@' && addr_domain_valid_utf8(name + 1)))
 		(void)compat_strlcpy(dst, name, ADDR_MAX + 1);
 	else if (addr_parse(&a, name, false, &why) == 0)
 		(void)compat_strlcpy(dst, a.text, ADDR_MAX + 1);

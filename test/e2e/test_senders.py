@@ -209,6 +209,15 @@ def test_several_local_domains(private, smtp):
         == sorted(away)
 
 
+def test_a_local_domain_in_both_its_forms(private):
+    private.configure("LOCALNAMES xn--dm-fka.example d\u00f6m.example",
+                      SMARTHOST="127.0.0.1", PORT=1)
+    private.submit(private.user + "@d\u00f6m.example")
+    private.submit(private.user + "@xn--dm-fka.example")
+    private.wait_delivered()
+    assert len(private.mbox()) == 2
+
+
 def test_notices_find_their_sender_where_the_domain_is(private, smtp):
     sink = smtp.sink()
     private.relay(sink, MAILNAME="example.org", LOCALNAMES="localhost")

@@ -70,6 +70,7 @@ static const char map[] = "\xef\xbb\xbf# who sends as whom\r\n"
 			  "root@db.l.example:db@x.example\n"
 			  "joe@z.example joe@x.example\n"
 			  "@old.example: all@x.example\n"
+			  "@d\303\266m.example: utf8@x.example\n"
 			  "# *: nobody@x.example\n";
 
 static void
@@ -92,6 +93,7 @@ test_lookup(void **state)
 	    {"joe@z.example", "joe@x.example"},
 	    {"joe@h.example", "-"},
 	    {"joe@Old.example", "all@x.example"},
+	    {"joe@d\303\266m.example", "utf8@x.example"},
 	    {"joe@a.old.example", "-"},
 	    {"root@old.example", "all@x.example"},
 	    {"alerts@x.example", "-"},
