@@ -96,9 +96,10 @@ status_of(const char *reply)
 	static const struct {
 		const char *code;
 		int status;
-	} known[] = {{"451", EX_IOERR}, {"4", EX_UNAVAILABLE},
-	    {"552", EX_UNAVAILABLE}, {"550 5.7", EX_UNAVAILABLE},
-	    {"554", EX_UNAVAILABLE}, {"", EX_DATAERR}};
+	} known[] = {{"451 4.3.5", EX_CONFIG}, {"451", EX_IOERR},
+	    {"4", EX_UNAVAILABLE}, {"552", EX_UNAVAILABLE},
+	    {"550 5.7", EX_UNAVAILABLE}, {"554", EX_UNAVAILABLE},
+	    {"", EX_DATAERR}};
 	size_t i = 0;
 
 	while (strncmp(reply, known[i].code, strlen(known[i].code)) != 0)
