@@ -134,17 +134,15 @@ set_key(struct reader *r, const char *name, char *value)
 	return key->set(r, value);
 }
 
-/* A # begins a comment at the start of a line and after a blank. */
-static void
-cut_comment(char *line)
+char *
+conf_text(char *line)
 {
-	char *p;
-
-	for (p = line; (p = strchr(p, '#')) != NULL; p++)
+	for (char *p = line; (p = strchr(p, '#')) != NULL; p++)
 		if (p == line || strchr(BLANKS, p[-1]) != NULL) {
 			*p = '\0';
-			return;
+			break;
 		}
+	return conf_trim(line);
 }
 
 static int
@@ -152,8 +150,7 @@ parse_line(struct reader *r, char *line)
 {
 	char *name, *value;
 
-	cut_comment(line);
-	name = conf_trim(line);
+	name = conf_text(line);
 	if (name[0] == '\0')
 		return 0;
 	value = name + strcspn(name, BLANKS "#");

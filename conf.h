@@ -148,6 +148,12 @@ const struct conf_auth *conf_auth_for(
     const struct conf *c, const struct conf_relay *relay);
 
 /*
+ * What a line says, in place: without the comment, which a # begins at the
+ * start of the line and after a blank, and without blanks at both ends.
+ */
+char *conf_text(char *line);
+
+/*
  * True if domain (any case) means this machine: "localhost", and what
  * LOCALNAMES lists or, where that is not set, MAILNAME and the host name (as
  * dma 0.14 decides).

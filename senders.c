@@ -36,24 +36,6 @@ by_name(const void *a, const void *b)
 
 /* ---- A line ---- */
 
-/* A # begins a comment at the start of a line and after a blank. */
-static void
-cut_line(char *line)
-{
-	char *p;
-	size_t len;
-
-	for (p = line; (p = strchr(p, '#')) != NULL; p++)
-		if (p == line || strchr(BLANKS, p[-1]) != NULL) {
-			*p = '\0';
-			break;
-		}
-	for (len = strlen(line); len > 0; len--)
-		if (strchr(BLANKS, line[len - 1]) == NULL)
-			break;
-	line[len] = '\0';
-}
-
 /* A key of the map.  Returns NULL, or why it is none. */
 static const char *
 take_name(char dst[ADDR_MAX + 1], const char *name)
@@ -121,8 +103,7 @@ senders_parse(struct senders *s, const struct conf *c, const char *file,
 	if (strncmp(copy, "\xef\xbb\xbf", 3) == 0)
 		rest += 3;
 	for (unsigned n = 1; (line = strsep(&rest, "\n")) != NULL; n++) {
-		cut_line(line);
-		line += strspn(line, BLANKS);
+		line = conf_text(line);
 		why = line[0] == '\0' ? NULL : take_line(s, line, &what);
 		if (why == NULL && rest == NULL && strnlen(text, len) < len)
 			why = "is cut by a NUL byte: no more of it was read";
