@@ -153,15 +153,19 @@ read_line(struct handover *h)
 	return h->in[h->pos++] == '\n' ? 0 : -1;
 }
 
-/* Read a reply whose code must begin with `want`. */
+/* Read a reply, of so many lines at most, whose code must begin with `want`. */
 static int
 expect(struct handover *h, char want)
 {
+	int lines = 0;
+
 	do {
-		if (read_line(h) == -1)
+		if (++lines > SMTP_LINES_MAX || read_line(h) == -1)
 			return broken(h);
 	} while (strnlen(h->reply, 4) == 4 && h->reply[3] == '-');
-	if (h->reply[0] == want)
+	/* What is no reply must not look like a yes. */
+	if (h->reply[0] == want && strspn(h->reply, "0123456789") == 3 &&
+	    (h->reply[3] == '\0' || h->reply[3] == ' '))
 		return 0;
 	return intake_refuse(
 	    h->i, status_of(h->reply), "554 5.0.0", "%s", text_of(h->reply));

@@ -325,6 +325,10 @@ OK = ("220 x ESMTP\r\n", "250-x\r\n250 DSN\r\n", "250 2.1.0 Ok\r\n",
     (OK[:2] + ("451 4.3.5 SENDERS: x: gone\r\n",), 78, "x: gone"),
     (OK + ("552 5.3.4 large\r\n",), UNAVAILABLE, "large"),
     (OK + ("garbage\r\n",), DATAERR, "garbage"),
+    (OK + ("2 people are here\r\n",), DATAERR, "people"),
+    (OK + ("2500 maybe\r\n",), DATAERR, "maybe"),
+    (OK + ("250-" * 1000 + "\r\n",), UNAVAILABLE, "may have been accepted"),
+    (OK + ("250-on and on\r\n" * 1000,), UNAVAILABLE, "may have been"),
     (OK + ("2" * 5000,), UNAVAILABLE, "may have been accepted"),
 ])
 def test_what_a_strange_end_says(system, fake, replies, status, text):
