@@ -32,6 +32,7 @@ struct mime {
 	size_t depth;    /* of parts in parts */
 	size_t nboundaries;
 	char boundary[MIME_DEPTH_MAX][MIME_BOUNDARY_MAX + 1];
+	size_t boundary_len[MIME_DEPTH_MAX];
 	/* The text: how far it was read, and a window on it. */
 	const struct job *job;
 	uint64_t at, window_at;
@@ -124,9 +125,10 @@ pass_line(struct mime *m, const struct line *l)
 
 /* Is the line a delimiter of this boundary (RFC 2046, 5.1.1)? */
 static bool
-is_delimiter(const struct line *l, const char *boundary, bool *close)
+is_delimiter(
+    const struct line *l, const char *boundary, size_t len, bool *close)
 {
-	size_t i, len = strlen(boundary);
+	size_t i;
 
 	if (l->len < 2 + len || memcmp(l->p + 2, boundary, len) != 0)
 		return false;
@@ -148,7 +150,7 @@ find_delimiter(const struct mime *m, const struct line *l, bool *close)
 	if (!l->start || l->len < 2 || l->p[0] != '-' || l->p[1] != '-')
 		return 0;
 	for (size_t i = 0; i < m->nboundaries; i++)
-		if (is_delimiter(l, m->boundary[i], close))
+		if (is_delimiter(l, m->boundary[i], m->boundary_len[i], close))
 			return i + 1;
 	return 0;
 }
@@ -439,7 +441,8 @@ convert_multipart(struct mime *m, struct head *h)
 	bool close = false, digest = h->is.digest;
 	char *boundary = m->boundary[m->nboundaries];
 
-	compat_strlcpy(boundary, h->is.boundary, MIME_BOUNDARY_MAX + 1);
+	m->boundary_len[m->nboundaries] =
+	    compat_strlcpy(boundary, h->is.boundary, MIME_BOUNDARY_MAX + 1);
 	relabel(m, h);
 	put_head(m, h);
 	m->nboundaries++;
