@@ -97,18 +97,24 @@ parse(const struct conf *c, struct spool_old *o, struct addr *sender,
 
 /* ---- One message ---- */
 
+/* Up to its size: the file may have other names, where it grows for ever. */
 static int
-copy_message(int fd, struct spool_draft *d)
+copy_message(const struct spool_old *o, struct spool_draft *d)
 {
 	char *piece = xmalloc(PIECE_SIZE), last = '\n';
-	off_t at = 0;
-	ssize_t n;
+	int64_t left = o->size;
+	ssize_t n = 0;
 	int status = 0;
 
-	while (status == 0 && (n = pread_full(fd, piece, PIECE_SIZE, at)) > 0) {
+	while (status == 0 && left > 0) {
+		n = pread_full(o->message, piece,
+		    left < PIECE_SIZE ? (size_t)left : PIECE_SIZE,
+		    (off_t)(o->size - left));
+		if (n <= 0)
+			break;
 		status = spool_append(d, piece, (size_t)n);
 		last = piece[n - 1];
-		at += n;
+		left -= n;
 	}
 	free(piece);
 	if (status == -1 || n == -1)
@@ -130,7 +136,7 @@ store(struct group *g, char id[QUEUE_ID_MAX + 1])
 
 	if (spool_create(s, &env, &d) == -1)
 		return -1;
-	if (copy_message(g->old[0].message, &d) == -1) {
+	if (copy_message(&g->old[0], &d) == -1) {
 		spool_abandon(s, &d);
 		return -1;
 	}
@@ -193,6 +199,16 @@ fits(const struct group *g, const struct spool_old *o, const struct addr *from)
 	       strcmp(from->text, g->sender.text) == 0;
 }
 
+static const char *
+judge(const struct conf *c, struct spool_old *o, struct addr *from,
+    struct addr *to)
+{
+	/* Its owner may have made it endless: a copy would fill the disk. */
+	if (c->maxsize > 0 && o->size > c->maxsize)
+		return "is larger than MAXSIZE";
+	return parse(c, o, from, to);
+}
+
 static void
 take(struct group *g, const char *name)
 {
@@ -209,7 +225,7 @@ take(struct group *g, const char *name)
 			    strerror(errno));
 		return;
 	}
-	if ((why = parse(g->in->conf, &o, &from, &to)) != NULL) {
+	if ((why = judge(g->in->conf, &o, &from, &to)) != NULL) {
 		report(g, name, why);
 		spool_old_close(&o);
 		return;

@@ -239,6 +239,7 @@ struct spool_old {
 	int64_t arrival; /* seconds since the epoch */
 	dev_t dev;       /* of M: recipients of one message share it */
 	ino_t ino;
+	int64_t size; /* of M when it was opened: its owner may write on */
 	char text[SPOOL_OLD_TEXT_MAX + 1]; /* what Q holds */
 };
 

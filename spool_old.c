@@ -106,6 +106,7 @@ open_message(const struct spool *s, struct spool_old *o, const char **why)
 		return odd(why, "has another owner than its message");
 	o->dev = st.st_dev;
 	o->ino = st.st_ino;
+	o->size = (int64_t)st.st_size;
 	return 0;
 }
 

@@ -34,7 +34,7 @@ static int
 setup(void **state)
 {
 	static const char text[] =
-	    "MAILNAME here.example\nMASQUERADE no@where\n";
+	    "MAILNAME here.example\nMASQUERADE no@where\nMAXSIZE 1M\n";
 	struct conf_error error;
 	const char *why;
 
@@ -100,6 +100,16 @@ exists(const char *name)
 	struct stat st;
 
 	return fstatat(in.spool.dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int
+truncate_in_spool(const char *name, off_t size)
+{
+	int fd = openat(in.spool.dirfd, name, O_WRONLY | O_CLOEXEC);
+	int status = ftruncate(fd, size);
+
+	(void)close(fd);
+	return status;
 }
 
 /* What is queued now, of all messages. */
@@ -224,6 +234,21 @@ unended_line(void **state)
 	assert_int_equal(seen.messages, 2);
 }
 
+/* The owner of an old message may still have it open, and make holes in it. */
+static void
+too_large(void **state)
+{
+	(void)state;
+	pair("1", 0, "a@x.example", "b@x.example");
+	pair("2", 0, "a@x.example", "c@x.example");
+	assert_int_equal(truncate_in_spool("M1.0", (1 << 20) + 1), 0);
+	take_over();
+	assert_int_equal(seen.messages, 1);
+	assert_string_equal(seen.to, "c@x.example");
+	assert_int_equal(seen.notes, 1);
+	assert_true(exists("Q1.0") && exists("M1.0"));
+}
+
 static const char *const broken[] = {"", "\n", "ID: 1\n",
     "Sender: a@x.example\n", "Recipient: b@x.example\n",
     "Sender: a@x.example\nRecipient: b@x.example",
@@ -315,7 +340,8 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {T(one_message),
 	    T(many_recipients), T(addresses_are_todays), T(unended_line),
-	    T(broken_text), T(locked), T(only_the_systems_run), T(names)};
+	    T(too_large), T(broken_text), T(locked), T(only_the_systems_run),
+	    T(names)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
