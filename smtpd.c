@@ -30,6 +30,7 @@
 #include "util.h"
 
 #define INPUT_SIZE 65536 /* bytes of one read(2) */
+#define WRITE_SIZE 4096  /* of one write(2) */
 #define REPLY_MAX  512   /* RFC 5321, 4.5.3.1.5 */
 
 struct session {
@@ -80,21 +81,38 @@ say(struct session *s, const char *code, const char *fmt, ...)
 		s->errors++;
 }
 
-/* Returns 0, or -1 where nobody takes it. */
+static int64_t
+scaled(const struct session *s, int64_t ms)
+{
+	return ms * s->intake.in->conf->timeouts / 100;
+}
+
+/*
+ * Returns 0, or -1 where nobody takes it, or takes it a byte a minute: the
+ * time is for all that there is.
+ */
 static int
 flush(struct session *s)
 {
 	struct pollfd pfd = {.fd = STDOUT_FILENO, .events = POLLOUT};
-	int wait = s->peer.kind == PEER_NONE ? -1 : SMTPD_COMMAND_MS;
-	size_t done = 0;
+	bool patient = s->peer.kind == PEER_NONE;
+	int64_t left, until = now_ms() + scaled(s, SMTPD_COMMAND_MS);
+	size_t len, done = 0;
 	ssize_t n;
 
 	while (done < s->out.len) {
-		n = write(STDOUT_FILENO, s->out.data + done, s->out.len - done);
+		left = until - now_ms();
+		if (!patient && left <= 0)
+			break;
+		/* Of a larger piece each part may wait for the whole time. */
+		len = s->out.len - done < WRITE_SIZE ? s->out.len - done
+						     : WRITE_SIZE;
+		n = write(STDOUT_FILENO, s->out.data + done, len);
 		if (n >= 0)
 			done += (size_t)n;
 		else if (errno != EINTR &&
-			 (errno != EAGAIN || poll(&pfd, 1, wait) != 1))
+			 (errno != EAGAIN ||
+			     poll(&pfd, 1, patient ? -1 : (int)left) != 1))
 			break;
 	}
 	n = done < s->out.len ? -1 : 0;
@@ -110,8 +128,7 @@ static void
 set_deadline(struct session *s, int64_t ms)
 {
 	if (s->peer.kind != PEER_NONE)
-		s->deadline =
-		    now_ms() + ms * s->intake.in->conf->timeouts / 100;
+		s->deadline = now_ms() + scaled(s, ms);
 }
 
 /* True when there is something to read, false when the time is over. */
@@ -535,7 +552,9 @@ peer_is_welcome(const struct session *s)
 static int
 greet(struct session *s)
 {
-	const struct timeval patience = {.tv_sec = SMTPD_COMMAND_MS / 1000};
+	int64_t ms = scaled(s, SMTPD_COMMAND_MS);
+	const struct timeval patience = {
+	    .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 	const char *name = s->intake.in->conf->mailname;
 
 	/* Fails, and may, where that is no socket. */

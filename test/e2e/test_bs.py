@@ -7,6 +7,7 @@ import re
 import smtplib
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -497,6 +498,23 @@ def test_socketpair(held):
     assert s.closed()
     assert process.wait(10) == 0
     assert "a\rb\n" in (held.spool / held.queue()[0]).read_bytes().decode()
+
+
+def test_who_takes_the_replies_slowly_is_left(private):
+    """So that nobody keeps a process for as long as he likes."""
+    private.configure(TIMEOUTS=1)
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    process = private.popen("-bs", stdin=theirs, stdout=theirs)
+    theirs.close()
+    ours.sendall(b"NOOP\r\n" * 5000)
+    ours.settimeout(60)
+    got = b""
+    while piece := ours.recv(1024):
+        got += piece
+        time.sleep(0.2)
+    assert got.count(b"\r\n") < 5000
+    assert process.wait(60) != 0
 
 
 def test_received_names_the_client(held, listen):
