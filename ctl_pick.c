@@ -134,7 +134,8 @@ sort(struct listing *l)
 	if (l->count > 0)
 		qsort(l->list, l->count, sizeof(*l->list), by_arrival);
 	for (size_t i = 0; i < l->count; i++)
-		if (kept == 0 || strcmp(l->list[kept - 1].id, l->list[i].id))
+		if (kept == 0 ||
+		    strcmp(l->list[kept - 1].id, l->list[i].id) != 0)
 			l->list[kept++] = l->list[i];
 	l->count = kept;
 }

@@ -371,5 +371,8 @@ def test_units(system, tmp_path):
         units / "dma-submit@.service").read_text()
     assert "ListenStream=/run/dma/submit\n" in (
         units / "dma-submit.socket").read_text()
+    # By default 200 connections in two seconds close the socket for good.
+    assert "TriggerLimitIntervalSec=0\n" in (
+        units / "dma-submit.socket").read_text()
     for unit in units.iterdir():
         assert "@" not in unit.read_text()
