@@ -61,8 +61,8 @@ int aliases_load(struct aliases *a, const char *path,
 
 /*
  * Append the targets of a file that an alias includes.  It must be a regular
- * file, no symbolic link, of root or of the alias file's owner, writable by
- * nobody else, of at most INCLUDE_FILE_MAX bytes.  Returns the number of
+ * file, no link of either kind, of root or of the alias file's owner, writable
+ * by nobody else, of at most INCLUDE_FILE_MAX bytes.  Returns the number of
  * faults, each reported as above; a bad line costs itself alone.
  */
 size_t aliases_include(

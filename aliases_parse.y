@@ -525,10 +525,13 @@ list_read(const struct aliases *a, const char *path, char **text, size_t *len)
 		       errno == EFBIG  ? "is too large" :
 					 strerror(errno);
 	if ((st.st_uid == 0 || st.st_uid == a->owner) &&
-	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0 && st.st_nlink == 1)
 		return NULL;
 	/* Or somebody could have a name's mail, and send it to thousands. */
 	free(*text);
+	/* Of root's auth.conf, say, whose lines we may read and would show. */
+	if (st.st_nlink != 1)
+		return "has a second name";
 	return (st.st_mode & (S_IWGRP | S_IWOTH)) != 0 ?
 		   "can be changed by others: chmod go-w it" :
 		   "belongs neither to root nor to the alias file's owner";

@@ -311,6 +311,10 @@ test_include(void **state)
 	}
 	struct reports r = {{0}, 0};
 	aliases_parse(&a, "f", "", 0, report, &r);
+	assert_int_equal(link(path, other), 0);
+	assert_int_equal(aliases_include(&a, other, &got), 1);
+	assert_non_null(strstr(r.text, "/link: has a second name\n"));
+	assert_int_equal(unlink(other), 0);
 	assert_int_equal(symlink(path, other), 0);
 	assert_int_equal(aliases_include(&a, other, &got), 1);
 	assert_non_null(strstr(r.text, "/link: is a symbolic link\n"));
