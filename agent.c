@@ -28,6 +28,14 @@
 #include "targets.h"
 #include "util.h"
 
+/*
+ * Whoever closes an unlinked file last pays for freeing it.  Small messages
+ * are let go of some jobs later, so that it is not the runner, which has more
+ * to do than its agents.
+ */
+#define KEPT       (2 * JOBS_PER_AGENT)
+#define KEPT_BYTES (64 * 1024)
+
 struct agent {
 	struct hop hop;
 	struct targets targets;
@@ -35,6 +43,8 @@ struct agent {
 	struct smtp_session *session; /* with target number `current` */
 	size_t current;
 	struct smtp_task *in_hand; /* the next task, taken early */
+	int kept[KEPT];            /* descriptors of the last messages */
+	unsigned nkept;            /* how many there were */
 	bool ended;                /* the runner closed its end */
 	struct buf out;
 	char *packet; /* RECORD_MAX bytes */
@@ -333,6 +343,20 @@ deliver(struct agent *a, struct smtp_task *t)
 }
 
 static void
+end_task(struct agent *a, struct smtp_task *t)
+{
+	int *place = &a->kept[a->nkept % KEPT];
+
+	if (t->job.length <= KEPT_BYTES) {
+		if (a->nkept++ >= KEPT)
+			(void)close(*place);
+		*place = t->job.fd;
+		t->job.fd = -1;
+	}
+	smtp_task_free(t);
+}
+
+static void
 receive_hop(struct agent *a)
 {
 	int fd = -1;
@@ -413,7 +437,7 @@ main(int argc, char **argv)
 	enter_sandbox(a);
 	while ((t = wait_for_task(a)) != NULL) {
 		deliver(a, t);
-		smtp_task_free(t);
+		end_task(a, t);
 	}
 	leave(a);
 }
