@@ -357,19 +357,6 @@ recipients_truncate(struct recipients *r, size_t count)
 	errno = saved;
 }
 
-bool
-expand_is_user(const struct conf *c, const struct aliases *a,
-    const struct addr *to, char *name)
-{
-	struct expansion x = {.conf = c, .aliases = a, .name = to};
-	struct addr local = *to;
-	const char *why;
-
-	return route_localize(c, &local, &why) == 0 && addr_is_bare(&local) &&
-	       find_alias(&x, &local) == NULL && !is_role(local.text) &&
-	       addr_local(&local, name, ADDR_MAX + 1) == 0;
-}
-
 static int
 expand_given(struct expansion *x)
 {

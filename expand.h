@@ -73,13 +73,6 @@ int expand_watch(const struct conf *c, const struct aliases *a,
 int expand_keep(struct recipients *r, const struct addr *to, unsigned notify,
     const char **why);
 
-/*
- * True if the address means a local user directly: no alias, no role.  name
- * (ADDR_MAX + 1 bytes) is the user's, who may or may not exist.
- */
-bool expand_is_user(const struct conf *c, const struct aliases *a,
-    const struct addr *to, char *name);
-
 /* Forget all but the first ones. */
 void recipients_truncate(struct recipients *r, size_t count);
 void recipients_free(struct recipients *r);

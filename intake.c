@@ -257,38 +257,53 @@ intake_add_recipient(
 	    i, EX_DATAERR, "553 5.1.3", "recipient \"%s\" %s", a->text, why);
 }
 
-/* One whose alias is error: alone is not taken from who hears it at once. */
-static int
-add_accepted(
-    struct intake *i, const struct addr *a, unsigned notify, const char *orcpt)
+/* True for a local user that is not there; no answer is not a no. */
+static bool
+is_unknown_user(const struct addr *a)
 {
-	struct recipients *r = &i->recipients;
-	size_t before = r->count;
-	int result = intake_add_recipient(i, a, notify, orcpt);
+	char name[ADDR_MAX + 1];
 
-	if (result != 0 || r->count != before + 1 ||
-	    r->list[before].reason == NULL)
-		return result;
-	(void)intake_refuse(i, EX_NOUSER, "550", "%s", r->list[before].reason);
-	recipients_truncate(r, before);
-	return -1;
+	if (!addr_is_bare(a) || addr_local(a, name, sizeof(name)) != 0)
+		return false;
+	errno = 0;
+	return getpwnam(name) == NULL &&
+	       (errno == 0 || errno == ENOENT || errno == ESRCH);
+}
+
+/* Why nobody would get what is meant for the recipients from one on, if so. */
+static int
+check_reached(struct intake *i, const struct addr *a, size_t from)
+{
+	const struct recipients *r = &i->recipients;
+	size_t n = from;
+
+	while (n < r->count &&
+	       (r->list[n].reason != NULL || is_unknown_user(&r->list[n].addr)))
+		n++;
+	if (n < r->count || n == from)
+		return 0;
+	if (r->list[from].reason != NULL)
+		return intake_refuse(
+		    i, EX_NOUSER, "550", "%s", r->list[from].reason);
+	return intake_refuse(i, EX_DATAERR, "550 5.1.1",
+	    "recipient \"%s\" %s an unknown user", a->text,
+	    r->count == from + 1 && addr_equal(a, &r->list[from].addr)
+		? "is"
+		: "leads to");
 }
 
 int
 intake_add_known(
     struct intake *i, const struct addr *a, unsigned notify, const char *orcpt)
 {
-	const struct instance *in = i->in;
-	char name[ADDR_MAX + 1];
+	size_t before = i->recipients.count;
 
-	/* No answer is not a no. */
-	errno = 0;
-	if (expand_is_user(in->conf, &i->aliases, a, name) &&
-	    getpwnam(name) == NULL &&
-	    (errno == 0 || errno == ENOENT || errno == ESRCH))
-		return intake_refuse(i, EX_DATAERR, "550 5.1.1",
-		    "recipient \"%s\" is an unknown user", a->text);
-	return add_accepted(i, a, notify, orcpt);
+	if (intake_add_recipient(i, a, notify, orcpt) != 0)
+		return -1;
+	if (i->in->confined || check_reached(i, a, before) == 0)
+		return 0;
+	recipients_truncate(&i->recipients, before);
+	return -1;
 }
 
 /* Of a list on its way through a parser that knows nothing of us. */

@@ -64,8 +64,9 @@ int intake_refuse(struct intake *i, int status, const char *smtp,
 int intake_set_sender(struct intake *i, const char *given);
 
 /*
- * A recipient through the aliases; the second refuses a local user that does
- * not exist, which the command line leaves to a notice.  And a list of them.
+ * A recipient through the aliases; the second refuses one that leads to local
+ * users alone that do not exist, or to error: aliases, which the command line
+ * leaves to a notice.  And a list of them.
  */
 int intake_add_recipient(
     struct intake *i, const struct addr *a, unsigned notify, const char *orcpt);

@@ -91,9 +91,8 @@ take_line(struct senders *s, char *line, const char **what)
 /* ---- The file ---- */
 
 void
-senders_parse(struct senders *s, const struct conf *c, const char *file,
-    const char *text, size_t len, void (*report)(void *arg, const char *line),
-    void *arg)
+senders_parse(struct senders *s, const struct conf *c, const char *text,
+    size_t len, void (*report)(void *arg, const char *line), void *arg)
 {
 	char *copy = xstrndup(text, len), *rest = copy, *line, *said;
 	const char *why, *what = "";
@@ -110,7 +109,8 @@ senders_parse(struct senders *s, const struct conf *c, const char *file,
 		if (why == NULL)
 			continue;
 		s->errors++;
-		said = xasprintf("%s:%u: \"%.100s\" %s", file, n, what, why);
+		said = xasprintf("%s:%u: \"%.100s\" %s",
+		    c->senders != NULL ? c->senders : "SENDERS", n, what, why);
 		(void)printable(clean, sizeof(clean), said, strlen(said));
 		if (report != NULL)
 			report(arg, clean);
@@ -138,7 +138,7 @@ senders_load(struct senders *s, const struct conf *c,
 		errno = EPERM;
 		return -1;
 	}
-	senders_parse(s, c, c->senders, text, len, report, arg);
+	senders_parse(s, c, text, len, report, arg);
 	free(text);
 	return 0;
 }

@@ -23,9 +23,8 @@ struct senders {
  * name's second one, costs itself alone: report() is called with "file:line:
  * what" (one printable line, borrowed; report may be NULL).
  */
-void senders_parse(struct senders *s, const struct conf *c, const char *file,
-    const char *text, size_t len, void (*report)(void *arg, const char *line),
-    void *arg);
+void senders_parse(struct senders *s, const struct conf *c, const char *text,
+    size_t len, void (*report)(void *arg, const char *line), void *arg);
 
 /*
  * Load the file of SENDERS; not set, the map is empty.  Returns 0, or -1 with

@@ -102,6 +102,21 @@ def test_a_broken_configuration_is_told_in_the_dialogue(held, listen):
     assert s.closed()
 
 
+def test_an_alias_that_leads_to_nobody_is_refused(held):
+    held.aliases("l1: l2\nl2: l1\nkept: /tmp/file\nghosts: nosuch1, nosuch2\n"
+                 "some: nosuch1, b@x.example\n")
+    process, s = inetd.over_pipes(held)
+    assert s.reply().startswith("220 ")
+    s.expect("250", "EHLO x")
+    s.expect("250", "MAIL FROM:<a@x.example>")
+    for name in ("l1", "l2", "kept", "ghosts"):
+        reply = s.expect("550 5.1.1", "RCPT TO:<%s>" % name)
+        assert "unknown user" in reply
+    s.expect("250", "RCPT TO:<some>")
+    s.expect("221", "QUIT")
+    assert process.wait(10) == 0
+
+
 def test_alpine(held):
     process, s = inetd.over_pipes(held, "-odb", "-oem")
     assert s.reply().startswith("220 ")

@@ -86,7 +86,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
-	senders_parse(&senders, &conf, "map", map, sizeof(map) - 1, NULL, NULL);
+	senders_parse(&senders, &conf, map, sizeof(map) - 1, NULL, NULL);
 	conf.from_envelope = data[0] % 2 == 1;
 	if (read_header(data + 1, size - 1, &h) == 0) {
 		struct mail_facts facts = {.conf = &conf,

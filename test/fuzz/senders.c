@@ -36,7 +36,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *why;
 	struct addr a;
 
-	senders_parse(&s, &conf, "map", (const char *)data, size, note, &lines);
+	senders_parse(&s, &conf, (const char *)data, size, note, &lines);
 	if (lines != s.errors)
 		abort();
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {

@@ -344,31 +344,6 @@ test_limit(void **state)
 	end(&w);
 }
 
-static void
-test_user(void **state)
-{
-	static const struct {
-		const char *to, *user; /* NULL: not directly a user */
-	} all[] = {{"root", NULL}, {"bob", "bob"}, {"\"a b\"", "a b"},
-	    {"bob@localhost", "bob"}, {"bob@x.example", NULL}, {"Alias", NULL},
-	    {"postmaster", NULL}};
-	char name[ADDR_MAX + 1];
-	const char *why;
-	struct world w;
-	struct addr a;
-
-	(void)state;
-	begin(&w, "", "root: x@y.example\nalias: x@y.example\n");
-	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-		assert_int_equal(addr_parse(&a, all[i].to, false, &why), 0);
-		assert_int_equal(
-		    expand_is_user(w.c, &w.a, &a, name), all[i].user != NULL);
-		if (all[i].user != NULL)
-			assert_string_equal(name, all[i].user);
-	}
-	end(&w);
-}
-
 /* A target that turns out to be no address keeps the name. */
 static void
 test_bad_target(void **state)
@@ -504,7 +479,6 @@ main(void)
 	    cmocka_unit_test(test_depth),
 	    cmocka_unit_test(test_fan_out),
 	    cmocka_unit_test(test_limit),
-	    cmocka_unit_test(test_user),
 	    cmocka_unit_test(test_bad_target),
 	};
 

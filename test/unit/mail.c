@@ -789,7 +789,7 @@ test_rewritten(void **state)
 	char *expected, *out;
 
 	(void)state;
-	senders_parse(&senders, &conf, "s", map, strlen(map), NULL, NULL);
+	senders_parse(&senders, &conf, map, strlen(map), NULL, NULL);
 	assert_int_equal(addr_parse(&sender, "new@y.example", false, &why), 0);
 	facts = make_facts(&sender, NULL);
 	for (size_t i = 0; i < 2 * ARRAY_LEN(rewritten); i++) {
@@ -852,7 +852,7 @@ test_repair_anything(void **state)
 	char *out;
 
 	(void)state;
-	senders_parse(&senders, &conf, "s", "*: x@y", 6, NULL, NULL);
+	senders_parse(&senders, &conf, "*: x@y", 6, NULL, NULL);
 	assert_int_equal(addr_parse(&sender, "new@y", false, &why), 0);
 	facts = make_facts(&sender, NULL);
 	for (unsigned i = 0; i < 5000; i++) {

@@ -104,7 +104,7 @@ test_lookup(void **state)
 	struct buf said = {0};
 
 	(void)state;
-	senders_parse(&s, conf, "s", map, strlen(map), note, &said);
+	senders_parse(&s, conf, map, strlen(map), note, &said);
 	assert_string_equal(buf_str(&said), "");
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 		assert_string_equal(
@@ -121,7 +121,7 @@ test_everybody(void **state)
 	struct senders s;
 
 	(void)state;
-	senders_parse(&s, conf, "s", text, strlen(text), NULL, NULL);
+	senders_parse(&s, conf, text, strlen(text), NULL, NULL);
 	assert_string_equal(look_up(&s, "root@localhost"), "b@x.example");
 	assert_string_equal(look_up(&s, "joe@localhost"), "a@x.example");
 	assert_string_equal(look_up(&s, "joe@h.example"), "c@x.example");
@@ -147,16 +147,16 @@ test_bad_lines(void **state)
 	struct senders s;
 
 	(void)state;
-	senders_parse(&s, conf, "s", text, sizeof(text) - 1, note, &said);
+	senders_parse(&s, conf, text, sizeof(text) - 1, note, &said);
 	assert_string_equal(said.data,
-	    "s:1: \"\" is empty\n"
-	    "s:2: \"\" is not of the form  name: address\n"
-	    "s:3: \"a@b c@d\" contains a blank or a misplaced quote\n"
-	    "s:4: \"<>\" is empty\n"
-	    "s:6: \"Joe\" stands there before, and the first one counts\n"
-	    "s:7: \"a@b@c\" has more than one '@'\n"
-	    "s:8: \"?[m\" contains a control character\n"
-	    "s:10: \"\" is empty\n");
+	    "SENDERS:1: \"\" is empty\n"
+	    "SENDERS:2: \"\" is not of the form  name: address\n"
+	    "SENDERS:3: \"a@b c@d\" contains a blank or a misplaced quote\n"
+	    "SENDERS:4: \"<>\" is empty\n"
+	    "SENDERS:6: \"Joe\" stands there before, and the first one counts\n"
+	    "SENDERS:7: \"a@b@c\" has more than one '@'\n"
+	    "SENDERS:8: \"?[m\" contains a control character\n"
+	    "SENDERS:10: \"\" is empty\n");
 	assert_int_equal(s.errors, 8);
 	assert_string_equal(look_up(&s, "joe@h.example"), "ok@x.example");
 	assert_string_equal(look_up(&s, "ann@h.example"), "ann@x.example");
@@ -164,9 +164,9 @@ test_bad_lines(void **state)
 	senders_free(&s);
 	buf_reset(&said);
 
-	senders_parse(&s, conf, "s", "a: b@c\nd: e@f\0g", 15, note, &said);
-	assert_string_equal(said.data,
-	    "s:2: \"e@f\" is cut by a NUL byte: no more of it was read\n");
+	senders_parse(&s, conf, "a: b@c\nd: e@f\0g", 15, note, &said);
+	assert_string_equal(said.data, "SENDERS:2: \"e@f\" is cut by a NUL "
+				       "byte: no more of it was read\n");
 	assert_string_equal(look_up(&s, "a@h.example"), "b@c");
 	senders_free(&s);
 	buf_free(&said);
@@ -182,7 +182,7 @@ test_many(void **state)
 	for (unsigned i = 0; i < 30000; i++)
 		assert_int_equal(
 		    buf_printf(&text, "u%u: a%u@x.example\n", i, i), 0);
-	senders_parse(&s, conf, "s", text.data, text.len, NULL, NULL);
+	senders_parse(&s, conf, text.data, text.len, NULL, NULL);
 	assert_int_equal(s.errors, 0);
 	assert_string_equal(
 	    look_up(&s, "u29999@localhost"), "a29999@x.example");
