@@ -49,14 +49,27 @@ slots_open_to(const struct runner *r)
 	return r->in->all || r->in->private_instance ? n : n - n / 4;
 }
 
-/* A further agent needs one of the machine's slots; a runner's first none. */
+/* True while one of our agents works without a slot. */
+static bool
+free_place_taken(const struct runner *r)
+{
+	for (const struct agent *a = r->agents; a != NULL; a = a->next)
+		if (a->slot < 0)
+			return true;
+	return false;
+}
+
+/*
+ * One agent a runner needs no slot of the machine's: the first, and when that
+ * has ended the next one.
+ */
 static int
 take_slot(struct runner *r, int *slot)
 {
 	unsigned most = slots_open_to(r);
 
 	*slot = -1;
-	if (r->nagents == 0)
+	if (!free_place_taken(r))
 		return 0;
 	if (r->verbose) /* two dialogues at once would be none */
 		return -1;
