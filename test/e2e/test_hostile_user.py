@@ -332,7 +332,7 @@ def test_password_is_seen_nowhere(system, smtp):
     secret = "canary-of-the-password"
     forms = [secret, base64.b64encode(secret.encode()).decode()[:20],
              base64.b64encode(b"\0u\0" + secret.encode()).decode()[8:28]]
-    sink = smtp.sink(host="192.0.2.1", auth={"u": secret}, delay=0.1,
+    sink = smtp.sink(host="192.0.2.1", auth={"u": secret}, delay=1,
                      auth_before_tls=True, recipients={"no@x.example": "550"})
     system.relay(sink, login="u:" + secret, INSECURE=True, FULLBOUNCE=True)
     with system.popen("-v", "b@x.example", "no@x.example") as process:

@@ -350,8 +350,8 @@ def test_retry_reaches_a_runner_that_sleeps(private, smtp):
                  if n == "sendmail"], "a runner")
     sink = smtp.again(sink)
     done(private, "hold", "--all")
-    done(private, "retry", "--all")
     done(private, "release", "--all")
+    done(private, "retry", "--all")
     private.wait_delivered()
     assert len(sink.messages) == 1
     assert len(re.findall(r"dma/queue\[%d\]" % runner, private.log())) >= 2
