@@ -2,9 +2,9 @@
 """Where the tests live: as root in namespaces of their own, else in a
 scratch directory.
 
-As root the whole run moves into private mount, network and host name
-namespaces before the first test: nothing outside is reached or changed, whatever the
-tests do.  There /etc/passwd and /etc/group have further users, the resolver
+As root each process that runs tests moves into private mount, network and
+host name namespaces before the first one: nothing outside is reached or
+changed, whatever the tests do, and they can run side by side.  There /etc/passwd and /etc/group have further users, the resolver
 is a name server of the tests, the only network is lo, which also carries
 addresses of the documentation ranges (an agent does not follow an MX to a
 loopback address).
@@ -12,6 +12,7 @@ loopback address).
 
 import atexit
 import ctypes
+import fcntl
 import os
 import pathlib
 import pwd
@@ -143,8 +144,10 @@ def build(name, *variables):
         return pathlib.Path(os.environ["DMA_BUILD"])
     directory = pathlib.Path(os.environ.get("DMA_BUILDS", TOP / "build"), name)
     directory.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        ["make", "-s", "-f", TOP / "Makefile", "-j2", "all", *variables],
-        cwd=directory, check=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL)
+    with open(directory / ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run side by side
+        subprocess.run(
+            ["make", "-s", "-f", TOP / "Makefile", "-j2", "all", *variables],
+            cwd=directory, check=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL)
     return directory

@@ -499,7 +499,8 @@ while time.time() < end:
     system.flush(user="root")
     assert system.queue() == []
     assert "last" in [m["Subject"] for m in system.mailbox("alice")]
-    assert sorted(os.listdir(system.maildir)) == ["alice", "bob"]
+    wait_for(lambda: sorted(os.listdir(system.maildir)) == ["alice", "bob"],
+             "the lock to be gone")
 
 
 def test_mailbox_of_2775_cannot_be_replaced(system):

@@ -16,6 +16,9 @@ import instance
 import smtpd
 from test_transcripts import FILES, TEXT
 
+# Whether we say hello before we see that it speaks no TLS is a race.
+RACES = ("implicit-plain",)
+
 VERDICT = re.compile(r"to=<(b@x\S+)>.* dsn=(\S+), status=(\w+)")
 
 
@@ -38,7 +41,9 @@ def run(private, script, cert):
     return result.err, verdicts
 
 
-@pytest.mark.parametrize("path", FILES, ids=[f.stem for f in FILES])
+@pytest.mark.parametrize(
+    "path", [pytest.param(f, id=f.stem) for f in FILES
+             if not f.stem.endswith(RACES)])
 def test_transcript_of_a_transcript(path, private, smtp, authority):
     cert = authority.leaf("localhost", "127.0.0.1")
     first = smtp.script(path.read_text(), name=path.name, cert=cert)
