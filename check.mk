@@ -39,8 +39,11 @@ build/unit/libdma.a: $(TEST_OBJS)
 	@rm -f $@
 	ar rcs $@ $$(printf '%s\n' $(TEST_OBJS) | sort -u)
 
+# Side by side, where pytest can: the tests wait more than they compute.
 e2e: all
-	DMA_BUILD="$$(pwd)" $(PYTHON) -m pytest -q $(SRCDIR)/test/e2e
+	DMA_BUILD="$$(pwd)" $(PYTHON) -m pytest -q \
+	    $$($(PYTHON) -c 'import xdist; print("-n 4 --dist loadgroup")' \
+	    2>/dev/null) $(SRCDIR)/test/e2e
 
 floors:
 	@sh $(SRCDIR)/test/floors $(SRCDIR)
