@@ -162,6 +162,18 @@ def real(scratch, authority, request):
     started.stop(show_logs=report is not None and report.failed)
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "rows(*ids): the rows of test/rows that it is named after")
+
+
+def pytest_collection_modifyitems(items):
+    """-k V-12 finds them."""
+    for item in items:
+        for mark in item.iter_markers("rows"):
+            item.extra_keyword_matches.update(mark.args)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

@@ -2,6 +2,7 @@
 """What the documents say is what is built: options, keys, exit statuses,
 the map of the code."""
 
+import ast
 import fnmatch
 import os
 import pathlib
@@ -284,3 +285,48 @@ def test_no_document_names_a_path_of_this_machine():
                          text):
                 found.append((file.name, str(place)))
     assert found == []
+
+
+# ---- The rows: what is known to go wrong, and the test of each ----
+
+ROW = re.compile(r"[A-Z]-[0-9]{2,3}\b")
+LEADING_ROWS = re.compile(r"(?:%s[ ,]*)+" % ROW.pattern)
+TESTS = house.TOP / "test"
+
+
+def rows_of_python(path):
+    """Strings that begin with rows: marks, and ids of a table's lines."""
+    tree = ast.parse(path.read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree)
+                  if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if (isinstance(node, ast.Constant) and isinstance(node.value, str)
+                and id(node) not in docstrings):
+            found = LEADING_ROWS.match(node.value)
+            yield from ROW.findall(found.group() if found else "")
+
+
+def rows_of_tests():
+    """Those that a test is named after; README.md there says how."""
+    found = set()
+    for path in TESTS.glob("*/*.py"):
+        found.update(rows_of_python(path))
+    for path in TESTS.glob("*/*.c"):
+        for letter, number in re.findall(r"^test_\w*_([A-Z])_(\d{2,3})\(",
+                                         path.read_text(), re.M):
+            found.add("%s-%s" % (letter, number))
+    for path in TESTS.glob("e2e/*/*.*"):
+        stem = LEADING_ROWS.match(path.name.replace("_", " "))
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        lines = re.findall(r"^# rows: (.*)$", text, re.M)
+        found.update(ROW.findall(" ".join([stem[0] if stem else "", *lines])))
+    return found
+
+
+def test_each_row_has_its_test():
+    tested, lost = rows_of_tests(), []
+    for path in sorted((TESTS / "rows").glob("[A-Z]")):
+        for line in path.read_text().splitlines():
+            assert re.fullmatch(r"%s-\d{2,3} \S.*" % path.name, line), line
+            lost += [line] if line.split()[0] not in tested else []
+    assert lost == []
