@@ -13,7 +13,7 @@ OWN_SOURCES=	ls $(SRCDIR)/*.c | grep -v /aliases_
 
 .PHONY: check unit unit-build e2e floors style man san analyze analyze-gcc \
 	analyze-cppcheck analyze-tidy analyze-scan-build coverage compilers \
-	musl fuzz dist distcheck
+	musl fuzz fuzz-replay fuzz-build fuzz-afl dist distcheck
 
 check: unit floors style man e2e
 
@@ -51,7 +51,8 @@ floors:
 style:
 	clang-format --dry-run -Werror $$($(OWN_SOURCES)) \
 	    $$(ls $(SRCDIR)/*.h | grep -v /aliases_parse) \
-	    $(SRCDIR)/test/unit/*.c $(SRCDIR)/test/fuzz/*.c
+	    $(SRCDIR)/test/unit/*.c $(SRCDIR)/test/fuzz/*.[ch] \
+	    $(SRCDIR)/test/replay.c
 
 man:
 	mandoc -Tlint $(SRCDIR)/dma.8
@@ -88,9 +89,11 @@ musl:
 	@mkdir -p build/musl
 	cd build/musl && $(SUBMAKE) CC=musl-gcc dma dma-become dma-local
 
-# Each target of test/fuzz for FUZZSECONDS, from its corpus; what is found on
-# the way stays in build/fuzz.
-FUZZSECONDS=	60
+# Each target of test/fuzz from its corpus, for so many seconds; what is found
+# on the way stays in build/fuzz.  Where clang has no libFuzzer the corpus is
+# replayed.  TARGETS="addr dns": these alone.
+SECONDS=	60
+TARGETS=
 fuzz:
 	@mkdir -p build/fuzz
 	@echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void)' \
@@ -99,20 +102,54 @@ fuzz:
 	    2>/dev/null; then \
 		cd build/fuzz && $(SUBMAKE) CC=clang HARDEN= HARDEN_LD= \
 		    CFLAGS="-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link" \
-		    fuzz-run; \
+		    FUZZER=-fsanitize=fuzzer fuzz-build && \
+		sh $(SRCDIR)/test/fuzz/run . $(SRCDIR)/test/corpus \
+		    $(SECONDS) $(TARGETS); \
 	else \
-		echo "clang has no libFuzzer here: skipped"; \
+		echo "clang has no libFuzzer here: the corpus alone"; \
+		$(SUBMAKE) fuzz-replay; \
 	fi
 
-fuzz-run: build/unit/libdma.a
-	@for source in $(SRCDIR)/test/fuzz/*.c; do \
-		name=$${source##*/}; name=$${name%.c}; mkdir -p found.$$name; \
-		echo "fuzz    $$name"; \
+# Any compiler: each target takes each file of its corpus.
+fuzz-replay:
+	@mkdir -p build/fuzz-replay
+	cd build/fuzz-replay && $(SUBMAKE) HARDEN= HARDEN_LD= \
+	    CFLAGS="-O1 -g $(SANITIZE)" FUZZER=$(SRCDIR)/test/replay.c \
+	    fuzz-build
+	@sh $(SRCDIR)/test/fuzz/run build/fuzz-replay $(SRCDIR)/test/corpus \
+	    0 $(TARGETS)
+
+# AFL++ for SECONDS on each of the two whole SMTP sessions.
+fuzz-afl:
+	@mkdir -p build/fuzz-afl
+	cd build/fuzz-afl && $(SUBMAKE) CC=afl-clang-fast HARDEN= HARDEN_LD= \
+	    CFLAGS="-O2 -g" FUZZER=-fsanitize=fuzzer AFL=yes \
+	    TARGETS="smtp smtpd" fuzz-build
+	@for name in smtp smtpd; do \
+		AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_NO_AFFINITY=1 \
+		AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 \
+		afl-fuzz -V $(SECONDS) -i $(SRCDIR)/test/corpus/$$name \
+		    -o build/fuzz-afl/afl.$$name build/fuzz-afl/fuzz.$$name \
+		    >build/fuzz-afl/$$name.log 2>&1 || exit 1; \
+		echo "fuzz-afl $$name: $$(sed -n 's/^execs_done *: //p' \
+		    build/fuzz-afl/afl.$$name/default/fuzzer_stats) runs," \
+		    "$$(find build/fuzz-afl/afl.$$name/default/crashes \
+		    build/fuzz-afl/afl.$$name/default/hangs -name 'id*' | \
+		    wc -l) found"; \
+	done
+
+FUZZER=		$(SRCDIR)/test/replay.c
+fuzz-build: build/unit/libdma.a
+	@names='$(TARGETS)'; \
+	for name in $${names:-$$(cd $(SRCDIR)/test/fuzz && ls *.c)}; do \
+		name=$${name%.c}; source=$(SRCDIR)/test/fuzz/$$name.c; \
+		[ fuzz.$$name -nt $$source ] && \
+		    [ fuzz.$$name -nt $(SRCDIR)/test/fuzz/fuzz.h ] && \
+		    [ fuzz.$$name -nt build/unit/libdma.a ] && continue; \
+		echo "fuzz target $$name"; \
 		$(CC) -iquote $(SRCDIR) $(ALL_CPPFLAGS) $(TEST_CFLAGS) \
-		    -fsanitize=fuzzer -o fuzz.$$name $$source \
-		    build/unit/libdma.a $(SSLLIBS) $(IDNLIBS) $(LIBS) && \
-		./fuzz.$$name -max_total_time=$(FUZZSECONDS) -verbosity=0 \
-		    found.$$name $(SRCDIR)/test/corpus/$$name || exit 1; \
+		    -o fuzz.$$name $$source $(FUZZER) \
+		    build/unit/libdma.a $(SSLLIBS) $(IDNLIBS) $(LIBS) || exit 1; \
 	done
 
 # ---- Inspections ----
