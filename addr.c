@@ -268,7 +268,7 @@ addr_make(
 int
 addr_qualify(struct addr *a, const char *domain, const char **why)
 {
-	char local[ADDR_LOCAL_MAX + 1];
+	char local[ADDR_LOCAL_MAX + 1] = "";
 
 	if (!addr_is_bare(a))
 		return 0;

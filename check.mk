@@ -13,7 +13,8 @@ OWN_SOURCES=	ls $(SRCDIR)/*.c | grep -v /aliases_
 
 .PHONY: check unit unit-build e2e floors style man san analyze analyze-gcc \
 	analyze-cppcheck analyze-tidy analyze-scan-build coverage compilers \
-	musl fuzz fuzz-replay fuzz-build fuzz-afl dist distcheck
+	musl fuzz fuzz-replay fuzz-build fuzz-afl \
+	valgrind dist distcheck
 
 check: unit floors style man e2e
 
@@ -52,7 +53,7 @@ style:
 	clang-format --dry-run -Werror $$($(OWN_SOURCES)) \
 	    $$(ls $(SRCDIR)/*.h | grep -v /aliases_parse) \
 	    $(SRCDIR)/test/unit/*.c $(SRCDIR)/test/fuzz/*.[ch] \
-	    $(SRCDIR)/test/replay.c
+	    $(SRCDIR)/test/replay.c $(SRCDIR)/test/valgrind.c
 
 man:
 	mandoc -Tlint $(SRCDIR)/dma.8
@@ -64,13 +65,51 @@ san:
 	cd build/san && $(SUBMAKE) HARDEN= HARDEN_LD= \
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer $(SANITIZE)" all unit
 
+# Lines run by the unit tests and the end-to-end ones together, by file and by
+# floor, and those of spool*.c that nothing runs.  Whoever runs a program has to
+# be able to write its counters, which are made before.
 coverage:
 	@mkdir -p build/coverage
 	cd build/coverage && find . -name '*.gcda' -exec rm -f {} + && \
-	    $(SUBMAKE) HARDEN= HARDEN_LD= \
-	    CC=gcc CPPFLAGS=-DCOVERAGE CFLAGS="-O0 -g --coverage" unit
-	@cd build/coverage && gcov -n *.gcda 2>/dev/null | \
-	    awk -f $(SRCDIR)/test/coverage.awk
+	    $(SUBMAKE) HARDEN= HARDEN_LD= CC=gcc CPPFLAGS=-DCOVERAGE \
+	    CFLAGS="-O0 -g --coverage -fprofile-update=atomic" all unit-build
+	@cd build/coverage && for notes in *.gcno build/unit/*.gcno; do \
+		>"$${notes%.gcno}.gcda" && chmod a+rw "$${notes%.gcno}.gcda"; \
+	done
+	-cd build/coverage && sh $(SRCDIR)/test/unit/run build/unit >unit.log; \
+	    tail -n 1 unit.log
+	-DMA_BUILD="$$(pwd)/build/coverage" $(PYTHON) -m pytest -q --tb=line \
+	    -p no:cacheprovider $$($(PYTHON) -c \
+	    'import xdist; print("-n 4 --dist loadgroup")' 2>/dev/null) \
+	    $(COVERAGE_E2E) >build/coverage/e2e.log 2>&1; \
+	    tail -n 1 build/coverage/e2e.log
+	@cd build/coverage && gcov *.gcda build/unit/*.gcda 2>/dev/null | \
+	    awk -f $(SRCDIR)/test/coverage.awk $(SRCDIR)/test/floors -
+	@cd build/coverage && grep -H '^ *#####:' spool*.c.gcov | \
+	    sed 's/\.gcov: *#####: */:/' || echo "spool*.c: every line is run"
+COVERAGE_E2E=	$(SRCDIR)/test/e2e --ignore=$(SRCDIR)/test/e2e/test_installed.py \
+		--ignore=$(SRCDIR)/test/e2e/test_real_servers.py \
+		--ignore=$(SRCDIR)/test/e2e/test_callers.py \
+		--ignore=$(SRCDIR)/test/e2e/test_documents.py
+
+# One end-to-end pass in valgrind: submission, delivery over TLS with a password,
+# a notice, -bs.  Whatever is said in a log is an error.
+VALGRIND_TESTS=	test_sample_end_to_end or test_it_is_delivered or \
+		test_credentials_with_a_trusted_certificate or test_starttls_is
+valgrind:
+	@rm -rf build/valgrind && mkdir -p build/valgrind/programs build/valgrind/bin
+	cd build/valgrind && $(SUBMAKE) HARDEN= HARDEN_LD= \
+	    CPPFLAGS=-DDMA_NO_SANDBOX CFLAGS="-O1 -g" all
+	@cd build/valgrind && chmod 1777 . && for name in dma sendmail mailq \
+	    newaliases dmactl; do ln -s ../dma programs/$$name; done
+	@cd build/valgrind && cp dma-smtp dma-local dma-become bin && \
+	    $(CC) -DPROGRAMS="\"$$(pwd)/programs\"" -o bin/dma \
+	    $(SRCDIR)/test/valgrind.c
+	DMA_BUILD="$$(pwd)/build/valgrind/bin" $(PYTHON) -m pytest -q \
+	    -p no:cacheprovider -k "$(VALGRIND_TESTS)" $(SRCDIR)/test/e2e
+	@find build/valgrind -name 'log.*' -size +0 -exec cat {} + >build/valgrind/said
+	@echo "valgrind: $$(find build/valgrind -name 'log.*' | wc -l) processes"; \
+	    cat build/valgrind/said; [ ! -s build/valgrind/said ]
 
 # Every program without a warning, by each compiler and make that is here.
 compilers:

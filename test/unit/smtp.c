@@ -214,7 +214,7 @@ struct server {
 	char in[65536];
 	size_t len;
 	bool one_read; /* C lines must be there already */
-	char problem[512];
+	char problem[8192]; /* two lines and more */
 	pthread_t thread;
 };
 

@@ -1,0 +1,33 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * valgrind.c - stands in for dma: the same name and arguments, with valgrind
+ * around it and what it executes.  PROGRAMS is where its names are links to it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int
+main(int argc, char **argv)
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	char program[4096];
+	char *options[] = {"valgrind", "-q", "--trace-children=yes",
+	    "--error-exitcode=99", "--leak-check=full",
+	    "--errors-for-leak-kinds=definite",
+	    "--log-file=" PROGRAMS "/../log.%p", program};
+	size_t n = sizeof(options) / sizeof(options[0]);
+	char **args = calloc((size_t)argc + n + 1, sizeof(*args));
+
+	if (args == NULL || argc == 0)
+		return 71;
+	(void)snprintf(program, sizeof(program), "%s/%s", PROGRAMS,
+	    slash != NULL ? slash + 1 : argv[0]);
+	memcpy(args, options, sizeof(options));
+	memcpy(args + n, argv + 1, (size_t)argc * sizeof(*args));
+	(void)execvp(args[0], args);
+	perror("valgrind");
+	return 71;
+}
