@@ -110,10 +110,9 @@ set_add(struct expansion *x, const struct addr *a, const char *reason)
 	struct recipients *r = x->r;
 	bool changed = strcmp(a->text, x->to->text) != 0;
 
-	if (set_has(r, a))
+	/* There is no set only for a watcher, which is told instead. */
+	if (r == NULL || set_has(r, a))
 		return 0;
-	/* r is NULL only for a watcher, which is told instead. */
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	if (r->count >= RECIPIENTS_MAX) {
 		*x->why = "there are too many recipients";
 		errno = E2BIG;

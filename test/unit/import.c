@@ -319,6 +319,71 @@ only_the_systems_run(void **state)
 	assert_true(exists("Q1.0"));
 }
 
+/* No pair that the old program would have made: noted once, and left. */
+static void
+check_left(const char *why)
+{
+	char note[128] = "";
+	int fd;
+
+	take_over();
+	assert_int_equal(seen.messages, 0);
+	assert_int_equal(seen.notes, 1);
+	fd = openat(in.spool.dirfd, "bad.Q1.0", O_RDONLY | O_CLOEXEC);
+	assert_true(pread_full(fd, note, sizeof(note) - 1, 0) > 0);
+	(void)close(fd);
+	assert_non_null(strstr(note, why));
+	/* A second run says nothing of it. */
+	take_over();
+	assert_int_equal(seen.notes, 1);
+	(void)unlinkat(in.spool.dirfd, "bad.Q1.0", 0);
+	(void)unlinkat(in.spool.dirfd, "Q1.0", 0);
+	(void)unlinkat(in.spool.dirfd, "M1.0", 0);
+	(void)unlinkat(in.spool.dirfd, "other", 0);
+}
+
+static void
+odd_files(void **state)
+{
+	static const char q[] = "ID: 1.0\nSender: a@b\nRecipient: c@d\n";
+	static char large[SPOOL_OLD_TEXT_MAX + 2];
+	int dirfd = in.spool.dirfd, fd;
+
+	(void)state;
+	put("Q1.0", q);
+	check_left("has no message");
+	put("other", q);
+	put("M1.0", TEXT);
+	assert_int_equal(symlinkat("other", dirfd, "Q1.0"), 0);
+	check_left("is no plain file");
+	put("M1.0", TEXT);
+	assert_int_equal(mkfifoat(dirfd, "Q1.0", 0600), 0);
+	check_left("is no plain file");
+	put("Q1.0", q);
+	assert_int_equal(mkfifoat(dirfd, "M1.0", 0600), 0);
+	check_left("is no plain file");
+	put("Q1.0", q);
+	put("M1.0", TEXT);
+	assert_int_equal(linkat(dirfd, "Q1.0", dirfd, "other", 0), 0);
+	check_left("has a second name");
+	memset(large, 'x', sizeof(large) - 1);
+	put("Q1.0", large);
+	put("M1.0", TEXT);
+	check_left("is too long");
+	put("Q1.0", q);
+	put("M1.0", TEXT);
+	fd = openat(dirfd, "Q1.0", O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(write_full(fd, "\0\n", 2), 0);
+	(void)close(fd);
+	check_left("holds a NUL byte");
+	if (geteuid() != 0)
+		return;
+	put("Q1.0", q);
+	put("M1.0", TEXT);
+	assert_int_equal(fchownat(dirfd, "M1.0", 1, (gid_t)-1, 0), 0);
+	check_left("has another owner than its message");
+}
+
 static void
 names(void **state)
 {
@@ -340,8 +405,8 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {T(one_message),
 	    T(many_recipients), T(addresses_are_todays), T(unended_line),
-	    T(too_large), T(broken_text), T(locked), T(only_the_systems_run),
-	    T(names)};
+	    T(too_large), T(broken_text), T(locked), T(odd_files),
+	    T(only_the_systems_run), T(names)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

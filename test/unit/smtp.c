@@ -213,7 +213,7 @@ struct server {
 	int listener, fd;
 	char in[65536];
 	size_t len;
-	bool one_read; /* C lines must be there already */
+	bool one_read;      /* C lines must be there already */
 	char problem[8192]; /* two lines and more */
 	pthread_t thread;
 };
