@@ -108,8 +108,8 @@ valgrind:
 	    $(SRCDIR)/test/valgrind.c
 	DMA_BUILD="$$(pwd)/build/valgrind/bin" $(PYTHON) -m pytest -q \
 	    -p no:cacheprovider -k "$(VALGRIND_TESTS)" $(SRCDIR)/test/e2e
-	@find build/valgrind -name 'log.*' -size +0 -exec cat {} + >build/valgrind/said
-	@echo "valgrind: $$(find build/valgrind -name 'log.*' | wc -l) processes"; \
+	@find build/valgrind -name 'vg.*' -size +0 -exec cat {} + >build/valgrind/said
+	@echo "valgrind: $$(find build/valgrind -name 'vg.*' | wc -l) processes"; \
 	    cat build/valgrind/said; [ ! -s build/valgrind/said ]
 
 # Every program without a warning, by each compiler and make that is here.

@@ -17,7 +17,7 @@ main(int argc, char **argv)
 	char *options[] = {"valgrind", "-q", "--trace-children=yes",
 	    "--error-exitcode=99", "--leak-check=full",
 	    "--errors-for-leak-kinds=definite",
-	    "--log-file=" PROGRAMS "/../log.%p", program};
+	    "--log-file=" PROGRAMS "/../vg.%p", program};
 	size_t n = sizeof(options) / sizeof(options[0]);
 	char **args = calloc((size_t)argc + n + 1, sizeof(*args));
 
