@@ -295,6 +295,21 @@ addr_local(const struct addr *a, char *dst, size_t size)
 }
 
 int
+addr_user(const struct addr *a, char *dst, size_t size, const char **extension)
+{
+	char *plus;
+
+	if (addr_local(a, dst, size) == -1)
+		return -1;
+	plus = dst[0] != '\0' ? strchr(dst + 1, '+') : NULL;
+	if (plus != NULL)
+		*plus++ = '\0';
+	if (extension != NULL)
+		*extension = plus;
+	return 0;
+}
+
+int
 addr_xtext(const char *s, char *dst, size_t size)
 {
 	unsigned char c;

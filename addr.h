@@ -60,6 +60,15 @@ int addr_qualify(struct addr *a, const char *domain, const char **why);
 int addr_local(const struct addr *a, char *dst, size_t size);
 
 /*
+ * The user that a local address means: his name is what addr_local() gives up
+ * to the first '+' that does not begin it.  What stands behind that is his
+ * mail's extension, in dst as well; *extension (unless NULL) is NULL where
+ * there is no '+'.  Returns 0, or -1 if it does not fit.
+ */
+int addr_user(
+    const struct addr *a, char *dst, size_t size, const char **extension);
+
+/*
  * True if s is a host name we may send, resolve or trust (RFC 1123, 2.1; and
  * '_', which is in use).  Neither a final dot nor an address literal is.
  */

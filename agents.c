@@ -99,7 +99,9 @@ make_argv(const struct runner *r, const struct next_hop *h, char *path,
 					  : "dma-smtp";
 	(void)snprintf(path, size, "%s/%s", in->conf->libexecdir, argv[0]);
 	if (!in->private_instance)
-		argv[n++] = local ? "local" : "smtp";
+		argv[n++] = h->hop.kind == HOP_ALIAS ? "alias"
+			    : local                  ? "local"
+						     : "smtp";
 	if (local)
 		argv[n++] = h->hop.host;
 	if (local && in->private_instance)
@@ -158,8 +160,9 @@ spawn_agent(
 }
 
 /*
- * A private instance delivers to its own user's mailbox alone.  False with
- * the reason; that nobody says who we are is no reason to fail.
+ * A private instance delivers to its own user's mailbox alone, and cannot be
+ * ALIASUSER.  False with the reason; that nobody says who we are is no reason
+ * to fail.
  */
 static bool
 may_deliver_locally(
@@ -167,10 +170,13 @@ may_deliver_locally(
 {
 	const struct passwd *pw;
 
-	if (!r->in->private_instance || h->hop.kind != HOP_LOCAL)
+	if (!r->in->private_instance || !hops_is_local(h))
 		return true;
 	pw = getpwuid(r->in->caller);
-	if (pw == NULL)
+	if (h->hop.kind == HOP_ALIAS)
+		outcome_set(o, OUTCOME_FAIL, "5.3.5",
+		    "a private instance uses no files and commands of aliases");
+	else if (pw == NULL)
 		outcome_set(o, OUTCOME_DEFER, "4.3.0",
 		    "there is no account for uid %lu now",
 		    (unsigned long)r->in->caller);
@@ -358,7 +364,7 @@ agent_refused(struct runner *r, struct agent *a, int status)
 	int ended = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	int code = a->ready ? -1 : ended; /* once ready it is the agent's own */
 
-	if (code == BECOME_NO_USER && hops_is_local(a->hop)) {
+	if (code == BECOME_NO_USER && a->hop->hop.kind == HOP_LOCAL) {
 		outcome_set(&o, OUTCOME_FAIL, "5.1.1", "unknown user: \"%s\"",
 		    strchr(a->hop->route, ':') + 1);
 		hops_fail(a->hop, &o, 0);
@@ -375,12 +381,16 @@ agent_refused(struct runner *r, struct agent *a, int status)
 		outcome_set(&o, OUTCOME_DEFER, "4.2.0",
 		    "the mailbox is locked by another program, or the disk is "
 		    "too full to make it or its lock");
-	else if (code == BECOME_UNUSABLE && hops_is_local(a->hop))
+	else if (code == BECOME_UNUSABLE && a->hop->hop.kind == HOP_LOCAL)
 		outcome_set(&o, OUTCOME_DEFER, "4.2.0",
 		    "the mailbox %s/%s is not usable: it must be a file with "
 		    "one link that belongs to its user (root's: chmod 660, "
 		    "chgrp %s), where others cannot replace it",
 		    DMA_MAILDIR, strchr(a->hop->route, ':') + 1, DMA_GROUP);
+	else if (code == BECOME_NOT_ALLOWED && a->hop->hop.kind == HOP_ALIAS)
+		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
+		    "ALIASUSER is not a user that files and commands of "
+		    "aliases can be left to");
 	else
 		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
 		    "the delivery agent %s (status %d)",

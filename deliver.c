@@ -128,7 +128,7 @@ find_hops(struct runner *r, struct message *m)
 		m->pass[i] = PASS_OVER;
 		if (!recipient_open(to))
 			continue;
-		route_key(r->in->conf, &to->addr, key);
+		route_key(r->in->conf, &to->addr, to->target, key);
 		m->hops[i] =
 		    hops_get(r, key, m->entry->alone ? m->entry : NULL);
 		m->pass[i] = PASS_WAITING;

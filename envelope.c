@@ -31,12 +31,13 @@
  * ret -
  * recipients 00001
  * R T 00000 0 <tab> orcpt <tab> orig <tab> address
+ * R T 00001 0 <tab> orcpt <tab> orig <tab> address <tab> target
  * end
  *
  * A tab parts what may hold blanks: no address has a control character.
  */
 #define MAGIC          "dma-spool 1\n"
-#define LINE_MAX_BYTES 1100 /* of an envelope line; a recipient's is longest */
+#define LINE_MAX_BYTES 2100 /* of an envelope line; a recipient's is longest */
 #define TIME_MAX       999999999999    /* 12 digits */
 #define LENGTH_MAX     999999999999999 /* 15 digits: a petabyte */
 #define STATUS_COLUMN  2               /* of the status byte in its line */
@@ -98,6 +99,16 @@ status_valid(int c)
 	return memchr(all, c, sizeof(all)) != NULL;
 }
 
+/* What an alias on this machine may lead to, or nothing. */
+static bool
+target_valid(const char *target, const struct addr *name)
+{
+	return target == NULL ||
+	       ((target[0] == '/' || target[0] == '|') && target[1] != '\0' &&
+		   addr_is_bare(name) &&
+		   text_valid(target, TEXT, ALIAS_TARGET_MAX));
+}
+
 static bool
 recipient_valid(const struct recipient *r)
 {
@@ -106,7 +117,8 @@ recipient_valid(const struct recipient *r)
 	return address_decode(&ignored, r->addr.text, false) &&
 	       status_valid((int)r->status) && r->notify <= 0xf &&
 	       text_valid(r->orcpt, PARAMETER, ORCPT_MAX) &&
-	       text_valid(r->orig, TEXT, ADDR_MAX);
+	       text_valid(r->orig, TEXT, ADDR_MAX) &&
+	       target_valid(r->target, &r->addr);
 }
 
 static bool
@@ -225,9 +237,10 @@ put_recipient(const struct recipient *r, size_t number, struct buf *out)
 		errno = EINVAL;
 		return -1;
 	}
-	return buf_printf(out, "R %c %05zu %x\t%s\t%s\t%s\n", (int)r->status,
-	    number, r->notify, or_empty(r->orcpt), or_empty(r->orig),
-	    r->addr.text);
+	return buf_printf(out, "R %c %05zu %x\t%s\t%s\t%s%s%s\n",
+	    (int)r->status, number, r->notify, or_empty(r->orcpt),
+	    or_empty(r->orig), r->addr.text, r->target != NULL ? "\t" : "",
+	    or_empty(r->target));
 }
 
 int
@@ -394,20 +407,23 @@ decode_recipient(struct recipient *to, size_t index, struct reader *r)
 	char *rest = next_line(r, "R ");
 	const char *p = strsep(&rest, "\t");
 	const char *orcpt = strsep(&rest, "\t"), *orig = strsep(&rest, "\t");
+	const char *address = strsep(&rest, "\t");
 	uint64_t n, notify;
 
-	if (p == NULL || rest == NULL || !status_valid(*p))
+	if (address == NULL || !status_valid(*p))
 		return false;
 	to->status = (enum recipient_status) * p++;
 	if (!number(&p, " ", 5, 10, &n) || n != index ||
 	    !number(&p, " ", 1, 16, &notify) || *p != '\0' ||
 	    !text_valid(orcpt, PARAMETER, ORCPT_MAX) ||
 	    !text_valid(orig, TEXT, ADDR_MAX) ||
-	    !address_decode(&to->addr, rest, false))
+	    !address_decode(&to->addr, address, false) ||
+	    !target_valid(rest, &to->addr))
 		return false;
 	to->notify = (unsigned)notify;
 	to->orcpt = dup_text(orcpt);
 	to->orig = dup_text(orig);
+	to->target = rest != NULL ? xstrdup(rest) : NULL;
 	return true;
 }
 
@@ -456,6 +472,7 @@ envelope_free(struct envelope *e)
 	for (size_t i = 0; e->recipients != NULL && i < e->nrecipients; i++) {
 		free(e->recipients[i].orcpt);
 		free(e->recipients[i].orig);
+		free(e->recipients[i].target);
 	}
 	free(e->recipients);
 	free(e->envid);

@@ -65,6 +65,8 @@ struct recipient {
 	unsigned notify;     /* NOTIFY_* bits */
 	char *orcpt;         /* "rfc822;xtext", or NULL ("" is NULL) */
 	char *orig;          /* the address an alias led from, or NULL */
+	char *target;        /* the "/file" or "|command" of the alias that
+			      * addr is, or NULL */
 	char *reason;        /* of one that has failed before it is stored:
 			      * "5.1.1 why"; for the journal, not encoded */
 	off_t status_offset; /* of the status byte in the file */

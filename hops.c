@@ -31,7 +31,7 @@
 bool
 hops_is_local(const struct next_hop *h)
 {
-	return strncmp(h->key, "local:", 6) == 0;
+	return route_is_local(h->key);
 }
 
 static void
@@ -290,7 +290,7 @@ agents_wanted(const struct runner *r, const struct next_hop *h)
 			work += a->nwork;
 	if (limit > r->in->conf->agents_per_host)
 		limit = r->in->conf->agents_per_host;
-	if (hops_is_local(h) || h->alone)
+	if ((hops_is_local(h) && h->hop.kind != HOP_ALIAS) || h->alone)
 		limit = 1; /* one mailbox, one lock; one message alone */
 	if (is_near(h) && limit > FIRST_AGENTS)
 		limit = FIRST_AGENTS;

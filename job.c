@@ -95,6 +95,7 @@ job_put_job(struct buf *b, const struct job *j)
 		bad |= buf_put_string(b, r->addr);
 		bad |= buf_put_string(b, r->orcpt);
 		bad |= buf_put_string(b, r->orig);
+		bad |= buf_put_string(b, r->target);
 		bad |= buf_put_u32(b, r->notify);
 	}
 	return bad;
@@ -258,6 +259,7 @@ get_recipient(struct cursor *c, struct job_recipient *r)
 	r->addr = cursor_string(c, ADDR_MAX);
 	r->orcpt = get_optional(c, ORCPT_MAX);
 	r->orig = get_optional(c, ADDR_MAX);
+	r->target = get_optional(c, ALIAS_TARGET_MAX);
 	r->notify = get_enum(c, 15);
 }
 
@@ -395,6 +397,7 @@ job_free(struct job *j)
 		free(j->recipients[i].addr);
 		free(j->recipients[i].orcpt);
 		free(j->recipients[i].orig);
+		free(j->recipients[i].target);
 	}
 	free(j->recipients);
 	free(j->id);

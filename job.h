@@ -26,7 +26,8 @@
 
 /*
  * How dma-become ends when it could not start an agent ("dma-become smtp",
- * "dma-become local USER"); otherwise its status is the agent's.
+ * "dma-become local USER", "dma-become alias"); otherwise its status is the
+ * agent's.
  */
 enum {
 	BECOME_NO_USER = 67,  /* fails the recipient: 5.1.1 */
@@ -59,6 +60,7 @@ void outcome_set(struct outcome *o, enum outcome_class class, const char *dsn,
 
 enum hop_kind {
 	HOP_LOCAL, /* dma-local; host is the user's name */
+	HOP_ALIAS, /* dma-local as ALIASUSER; host is empty */
 	HOP_RELAY, /* host and port as configured, no MX lookup */
 	HOP_MX     /* host is a domain or an address literal [192.0.2.1] */
 };
@@ -88,6 +90,11 @@ struct job_recipient {
 	char *addr;
 	char *orcpt; /* or NULL */
 	char *orig;  /* for Delivered-To and logs, or NULL */
+	/*
+	 * Of HOP_ALIAS: "/file" or "|command" of the alias file, addr being
+	 * the alias; else NULL.
+	 */
+	char *target;
 	unsigned notify;
 };
 
@@ -100,7 +107,7 @@ struct job {
 	int ret;                 /* enum envelope_ret */
 	uint64_t offset, length; /* of the message in fd */
 	struct job_recipient *recipients;
-	size_t nrecipients; /* 1 to JOB_RECIPIENTS_MAX */
+	size_t nrecipients; /* 1 to JOB_RECIPIENTS_MAX; dma-local's: 1 */
 	int fd;             /* the message, O_RDONLY; read with pread only */
 };
 

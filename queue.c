@@ -133,7 +133,7 @@ enqueue(struct runner *r, struct entry *e, const struct envelope *env)
 
 		if (!recipient_open(to))
 			continue;
-		route_key(r->in->conf, &to->addr, key);
+		route_key(r->in->conf, &to->addr, to->target, key);
 		h = hops_get(r, key, e->alone ? e : NULL);
 		/* A second item of one hop finds nothing left: harmless. */
 		if (h != last)

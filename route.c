@@ -20,17 +20,21 @@
 #define MX_PORT 25
 
 static const char local_prefix[] = "local:";
+static const char alias_key[] = "alias:";
 static const char relay_key[] = "relay:0";
 static const char mx_prefix[] = "mx:";
 
 void
-route_key(const struct conf *c, const struct addr *to, char *dst)
+route_key(
+    const struct conf *c, const struct addr *to, const char *target, char *dst)
 {
 	const char *domain = addr_domain(to);
 	char user[ADDR_MAX + 1] = "";
 
-	if (domain == NULL) {
-		(void)addr_local(to, user, sizeof(user)); /* it fits */
+	if (target != NULL) {
+		compat_strlcpy(dst, alias_key, ROUTE_KEY_MAX + 1);
+	} else if (domain == NULL) {
+		(void)addr_user(to, user, sizeof(user), NULL); /* it fits */
 		snprintf(dst, ROUTE_KEY_MAX + 1, "%s%s", local_prefix, user);
 	} else if (c->nrelays > 0) {
 		compat_strlcpy(dst, relay_key, ROUTE_KEY_MAX + 1);
@@ -111,10 +115,11 @@ hop_mx(const struct conf *c, const char *domain, struct hop *h)
 	return hop_network(c, domain, h);
 }
 
+/* user: empty for the targets of aliases. */
 static int
 hop_local(const struct conf *c, const char *user, struct hop *h)
 {
-	h->kind = HOP_LOCAL;
+	h->kind = user[0] != '\0' ? HOP_LOCAL : HOP_ALIAS;
 	h->host = xstrdup(user);
 	h->helo = xstrdup(c->hostname);
 	return 0;
@@ -135,7 +140,8 @@ static int
 hop_for_key(const struct conf *c, const char *key, size_t choice, struct hop *h)
 {
 	const char *domain = key_rest(key, mx_prefix);
-	const char *user = key_rest(key, local_prefix);
+	const char *user =
+	    strcmp(key, alias_key) == 0 ? "" : key_rest(key, local_prefix);
 	bool relay = strcmp(key, relay_key) == 0;
 
 	errno = ENOENT;
@@ -152,6 +158,13 @@ hop_for_key(const struct conf *c, const char *key, size_t choice, struct hop *h)
 		return hop_local(c, user, h);
 	errno = EINVAL;
 	return -1;
+}
+
+bool
+route_is_local(const char *key)
+{
+	return strncmp(key, local_prefix, strlen(local_prefix)) == 0 ||
+	       strncmp(key, alias_key, strlen(alias_key)) == 0;
 }
 
 int

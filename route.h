@@ -13,12 +13,17 @@
 #include "job.h"
 
 /*
- * Text that is equal for recipients that share a next hop: "local:root",
- * "relay:0" (SMARTHOST's entries are one hop, tried in order), "mx:domain".
- * dst of at least ROUTE_KEY_MAX + 1 bytes.
+ * Text that is equal for recipients that share a next hop: "local:root" (also
+ * for root+x), "alias:" for the targets of aliases, "relay:0" (SMARTHOST's
+ * entries are one hop, tried in order), "mx:domain".
+ * dst of at least ROUTE_KEY_MAX + 1 bytes; target: the recipient's, or NULL.
  */
 #define ROUTE_KEY_MAX (ADDR_DOMAIN_MAX + 8)
-void route_key(const struct conf *c, const struct addr *to, char *dst);
+void route_key(
+    const struct conf *c, const struct addr *to, const char *target, char *dst);
+
+/* True for the key of a hop that dma-local serves. */
+bool route_is_local(const char *key);
 
 /*
  * Fill the hop for a key: `choice` counts from 0 through SMARTHOST's list

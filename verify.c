@@ -114,7 +114,7 @@ tell_end(void *arg, const struct addr *name, const struct addr *to)
 	} else if (c->nrelays > 0) {
 		print_relays(c, name->text);
 	} else {
-		route_key(c, to, key);
+		route_key(c, to, NULL, key);
 		printf("%s: mx %s\n", name->text, strchr(key, ':') + 1);
 	}
 }

@@ -36,6 +36,7 @@ job_recipient(const struct recipient *to, uint32_t number)
 	struct job_recipient jr = {.number = number,
 	    .orcpt = to->orcpt,
 	    .orig = to->orig,
+	    .target = to->target,
 	    .notify = to->notify};
 	const char *text = to->addr.text;
 
@@ -100,8 +101,9 @@ give_item(struct runner *r, struct agent *a, struct message *m, bool *more)
 	struct work *w = &a->work[a->nwork];
 	int fd, result;
 
-	w->nrecipients = deliver_take(
-	    m, a->hop, w->recipients, ARRAY_LEN(w->recipients), more);
+	/* One mailbox, or command, after the other. */
+	w->nrecipients = deliver_take(m, a->hop, w->recipients,
+	    hops_is_local(a->hop) ? 1 : ARRAY_LEN(w->recipients), more);
 	if (w->nrecipients == 0)
 		return 1;
 	w->number = a->jobs + 1;

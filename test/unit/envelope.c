@@ -49,8 +49,8 @@ sample(void)
 	e.flags = MESSAGE_8BIT | MESSAGE_LONE_CR;
 	e.length = 999999999999999;
 	e.checksum = 0x0123456789abcdef;
-	e.nrecipients = 3;
-	e.recipients = xcalloc(3, sizeof(*e.recipients));
+	e.nrecipients = 4;
+	e.recipients = xcalloc(4, sizeof(*e.recipients));
 	e.recipients[0].addr = address("root");
 	e.recipients[0].status = STATUS_TODO;
 	e.recipients[0].orig = xstrdup("admin person");
@@ -61,6 +61,9 @@ sample(void)
 	e.recipients[2].addr = address("x@[192.0.2.1]");
 	e.recipients[2].status = STATUS_TOLD;
 	e.recipients[2].notify = NOTIFY_NEVER;
+	e.recipients[3].addr = address("news");
+	e.recipients[3].status = STATUS_SENT;
+	e.recipients[3].target = xstrdup("|/bin/post -t \"a b\"");
 	return e;
 }
 
@@ -97,12 +100,14 @@ all_fields_come_back(void **state)
 	assert_int_equal(d.ret, e.ret);
 	assert_int_equal(d.flags, e.flags);
 	assert_true(d.length == e.length && d.checksum == e.checksum);
-	assert_int_equal(d.nrecipients, 3);
+	assert_int_equal(d.nrecipients, 4);
+	assert_null(d.recipients[0].target);
+	assert_string_equal(d.recipients[3].target, "|/bin/post -t \"a b\"");
 	assert_string_equal(d.recipients[0].orig, "admin person");
 	assert_null(d.recipients[0].orcpt);
 	assert_string_equal(d.recipients[1].orcpt, e.recipients[1].orcpt);
 	assert_null(d.recipients[1].orig);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		const struct recipient *r = &d.recipients[i];
 
 		assert_string_equal(r->addr.text, e.recipients[i].addr.text);
@@ -316,10 +321,10 @@ static const struct {
     {"sender \"a b\"@", "sender <ab>@"},
     {"envid env", "envid e v"},
     {"ret H", "ret X"},
-    {"recipients 00003", "recipients 00002"},
-    {"recipients 00003", "recipients 00004"},
-    {"recipients 00003", "recipients 00000"},
-    {"recipients 00003", "recipients 99999"},
+    {"recipients 00004", "recipients 00003"},
+    {"recipients 00004", "recipients 00005"},
+    {"recipients 00004", "recipients 00000"},
+    {"recipients 00004", "recipients 99999"},
     {"R T 00000", "R t 00000"},
     {"R T 00000", "R T 00001"},
     {"R T 00000 0", "R T 00000 g"},
@@ -329,6 +334,11 @@ static const struct {
     {"\troot\n", "\t<root>\n"},
     {"\troot\n", "\tro\rot\n"},
     {"\troot\n", "\ta,b\n"},
+    {"\troot\n", "\troot\t|\n"},
+    {"\troot\n", "\troot\tbin/cat\n"},
+    {"\troot\n", "\troot\t|a\tb\n"},
+    {"\troot\n", "\troot\t|a\x1b\n"},
+    {"\tnews\t", "\tnews@x.example\t"},
     {"end\n", "End\n"},
     {"end\n", "\nend\n"},
 };
@@ -429,6 +439,18 @@ break_orig(struct envelope *e)
 }
 
 static void
+break_target(struct envelope *e)
+{
+	e->recipients[3].target[0] = 'b';
+}
+
+static void
+remote_target(struct envelope *e)
+{
+	e->recipients[3].addr = address("news@example.org");
+}
+
+static void
 null_recipient(struct envelope *e)
 {
 	e->recipients[0].addr = address("");
@@ -447,8 +469,8 @@ encoder_refuses(void **state)
 {
 	static void (*const breaks[])(struct envelope *) = {break_id,
 	    break_sender, break_envid, break_length, break_flags, break_status,
-	    break_notify, break_orcpt, break_orig, null_recipient,
-	    unparsed_recipient};
+	    break_notify, break_orcpt, break_orig, break_target, remote_target,
+	    null_recipient, unparsed_recipient};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(breaks); i++) {

@@ -68,9 +68,13 @@ static void
 put_job(struct buf *b)
 {
 	char addr[] = "a@b.example", orig[] = "root", id[] = "0000000ABC";
+	char target[] = "|/bin/true";
 	char sender[] = "";
-	struct job_recipient to[] = {
-	    {.number = 7, .addr = addr, .orig = orig, .notify = 4},
+	struct job_recipient to[] = {{.number = 7,
+					 .addr = addr,
+					 .orig = orig,
+					 .target = target,
+					 .notify = 4},
 	    {.number = 9, .addr = addr}};
 	struct job j = {.number = 3,
 	    .id = id,
@@ -101,6 +105,8 @@ test_job_comes_back(void **state)
 	assert_int_equal(out.recipients[0].number, 7);
 	assert_string_equal(out.recipients[0].orig, "root");
 	assert_null(out.recipients[1].orig);
+	assert_string_equal(out.recipients[0].target, "|/bin/true");
+	assert_null(out.recipients[1].target);
 	assert_null(out.envid);
 	assert_int_equal(out.fd, -1);
 	job_free(&out);

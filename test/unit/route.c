@@ -46,9 +46,17 @@ static void
 test_keys(void **state)
 {
 	static const struct {
-		const char *conf, *to, *key;
+		const char *conf, *to, *key, *target;
 	} cases[] = {
 	    {"", "root", "local:root"},
+	    {"", "root+x+y", "local:root"},
+	    {"", "root+", "local:root"},
+	    {"", "+x", "local:+x"},
+	    {"", "+x+y", "local:+x"},
+	    {"", "\"joe doe+a b\"", "local:joe doe"},
+	    {"", "a+x@B.Example", "mx:b.example"},
+	    {"", "root", "alias:", "/var/log/root"},
+	    {"SMARTHOST r\n", "root+x", "alias:", "|/bin/cat"},
 	    {"", "\"joe doe\"", "local:joe doe"},
 	    {"SMARTHOST r\n", "root", "local:root"},
 	    {"", "a@B.Example", "mx:b.example"},
@@ -64,7 +72,7 @@ test_keys(void **state)
 		struct conf *c = configure(cases[i].conf, "");
 		struct addr a = address(cases[i].to);
 
-		route_key(c, &a, key);
+		route_key(c, &a, cases[i].target, key);
 		assert_string_equal(key, cases[i].key);
 		conf_free(c);
 	}
@@ -142,6 +150,13 @@ test_hop_local(void **state)
 	hop_free(&h);
 	assert_int_equal(route_hop(c, "local:joe", 1, &h), -1);
 	assert_int_equal(errno, ENOENT);
+	assert_int_equal(route_hop(c, "alias:", 0, &h), 0);
+	assert_int_equal(h.kind, HOP_ALIAS);
+	assert_string_equal(h.host, "");
+	hop_free(&h);
+	assert_int_equal(route_hop(c, "alias:x", 0, &h), -1);
+	assert_true(route_is_local("alias:#id") && route_is_local("local:x"));
+	assert_false(route_is_local("mx:local") || route_is_local("relay:0"));
 	conf_free(c);
 }
 
