@@ -39,7 +39,7 @@ DMA_OBJS=	options.o options_ctl.o help.o submit.o smtpd.o smtpd_text.o \
 		select.o bounce.o job.o peer.o spool.o spool_draft.o \
 		spool_journal.o spool_old.o spool_wake.o envelope.o addr.o \
 		addr_parse.o header.o conf.o conf_relay.o conf_value.o \
-		senders.o aliases_parse.o aliases_scan.o $(FLOOR0)
+		senders.o mailbox.o aliases_parse.o aliases_scan.o $(FLOOR0)
 BECOME_OBJS=	dotlock.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
 		smtp_body.o smtp_trace.o smtp_io.o smtp_reply.o smtp_task.o \
