@@ -96,8 +96,9 @@ conf_trim(char *s)
 	K("LOG", KEY_NEW, conf_set_log, log_target, 0, 0)                      \
 	K("MAXSIZE", KEY_NEW, conf_set_size, maxsize, 0, 1LL << 60)            \
 	K("MINFREE", KEY_NEW, conf_set_number, minfree, 0, 99)                 \
+	K("ALIASUSER", KEY_NEW, conf_set_user, aliasuser, 0, 0)                \
+	K("MAILBOX", KEY_NEW, conf_set_mailbox, mailbox, 0, 0)                 \
 	K("LIBEXECDIR", KEY_PRIVATE, conf_set_path, libexecdir, 0, 0)          \
-	K("MAILBOX", KEY_PRIVATE, conf_set_path, mailbox, 0, 0)                \
 	K("TIMEOUTS", KEY_PRIVATE, conf_set_number, timeouts, 1, 100)
 
 #define KEY_ENTRY(name, kind, set, member, min, max)                           \
@@ -225,6 +226,7 @@ conf_defaults(void)
 	c->lifetime = 5 * 24 * 3600;
 	c->warn = 4 * 3600;
 	c->submit_socket = xstrdup(DMA_SUBMIT_SOCKET);
+	c->aliasuser = xstrdup(DMA_ALIASUSER);
 	c->maxsize = MAXSIZE_DEFAULT;
 	c->minfree = MINFREE_DEFAULT;
 	c->timeouts = 100;
@@ -241,6 +243,10 @@ parse(struct reader *r, const char *text, size_t len)
 		return -1;
 	if (r->private_instance && c->mailbox == NULL)
 		c->mailbox = xasprintf("%s/mbox", c->spooldir);
+	if (r->private_instance) {
+		free(c->aliasuser); /* it cannot become anybody */
+		c->aliasuser = NULL;
+	}
 	return conf_settle(r);
 }
 
@@ -413,7 +419,8 @@ conf_free(struct conf *c)
 	free(c->postmaster);
 	free(c->log_path);
 	free(c->libexecdir);
-	free(c->mailbox);
+	conf_mailbox_free(c);
+	free(c->aliasuser);
 	free(c);
 }
 

@@ -90,10 +90,12 @@ struct conf {
 	int64_t maxsize;  /* bytes; 0: any */
 	unsigned minfree; /* percent */
 	enum log_target log_target;
-	char *log_path; /* for LOG_TO_FILE */
+	char *log_path;  /* for LOG_TO_FILE */
+	char *aliasuser; /* ALIASUSER; NULL in a private instance */
+	char *mailbox;   /* MAILBOX as written, or NULL; mailbox_parse() */
+	struct conf_relay *mailbox_lmtp; /* ... if it is an LMTP server */
 	/* Private instances only. */
 	char *libexecdir;  /* LIBEXECDIR, or the built-in one */
-	char *mailbox;     /* MAILBOX; SPOOLDIR/mbox */
 	unsigned timeouts; /* TIMEOUTS, percent, 100 */
 	uint64_t sum;      /* of the files' bytes: tells what was changed */
 };

@@ -55,7 +55,11 @@ int conf_set_relays(struct reader *r, char *value);
 /* What the keys mean together, once all are read, and again with auth.conf. */
 int conf_settle(struct reader *r);
 
+/* MAILBOX with an LMTP server; text: what stands behind "lmtp:". */
+int conf_set_lmtp(struct reader *r, const char *text);
+
 void conf_relays_free(struct conf *c);
+void conf_mailbox_free(struct conf *c);
 void conf_names_free(struct conf *c);
 
 /* ---- Setters, one for each kind of value (conf_value.c): 0 or -1 ---- */
@@ -74,5 +78,7 @@ int conf_set_postmaster(struct reader *r, char *value);
 int conf_set_headers(struct reader *r, char *value);
 int conf_set_names(struct reader *r, char *value);
 int conf_set_networks(struct reader *r, char *value);
+int conf_set_user(struct reader *r, char *value);
+int conf_set_mailbox(struct reader *r, char *value);
 
 #endif

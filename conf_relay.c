@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * conf_relay.c - SMARTHOST's entries, their protection and credentials.
+ * conf_relay.c - SMARTHOST's entries, their protection and credentials; the
+ *                LMTP server of MAILBOX.
  *
  * Runs in:   dma, below conf.c.
  * Trusts:    as conf.c does.
@@ -19,6 +20,8 @@
 #include "addr.h"
 #include "conf_reader.h"
 #include "util.h"
+
+#define LMTP_PORT 24
 
 struct relay_scheme {
 	const char *prefix;
@@ -91,9 +94,9 @@ relay_scheme(struct reader *r, char **entry, struct conf_relay *relay)
 	if (strstr(*entry, "://") == NULL)
 		return 0;
 	return conf_fail(r,
-	    "SMARTHOST \"%s\": use smtp://, smtp+tls://, smtp+notls://, "
-	    "smtps:// or lmtp://",
-	    *entry);
+	    "%s \"%s\": use smtp://, smtp+tls://, smtp+notls://, smtps:// or "
+	    "lmtp://",
+	    r->key->name, *entry);
 }
 
 /* Undo "[host]"; returns what stands behind it, NULL without brackets. */
@@ -150,14 +153,13 @@ relay_host(struct reader *r, char *host, struct conf_relay *relay)
 	port = split_port(&host);
 	if (port != NULL && parse_number(port, 1, UINT16_MAX, &n) == -1)
 		return conf_fail(r,
-		    "SMARTHOST: the port \"%s\" must be a number from 1 to "
-		    "65535",
-		    port);
+		    "%s: the port \"%s\" must be a number from 1 to 65535",
+		    r->key->name, port);
 	relay->port = (uint16_t)n;
 	cut_last(host, '.'); /* such a name is no certificate's */
 	if (!is_literal(host) && !addr_domain_valid(host))
-		return conf_fail(r,
-		    "SMARTHOST: \"%s\" is no host name and no address", host);
+		return conf_fail(r, "%s: \"%s\" is no host name and no address",
+		    r->key->name, host);
 	relay->host = xstrdup(host);
 	return 0;
 }
@@ -203,6 +205,25 @@ conf_set_relays(struct reader *r, char *value)
 	return 0;
 }
 
+/* "/path", "///path", "//host", "//host:port": nobody logs in there. */
+int
+conf_set_lmtp(struct reader *r, const char *text)
+{
+	struct conf_relay *relay = xcalloc(1, sizeof(*relay));
+	char *entry =
+	    xasprintf("lmtp:%s%s", strncmp(text, "//", 2) ? "//" : "", text);
+	int rc;
+
+	r->c->mailbox_lmtp = relay;
+	rc = relay_parse(r, entry, relay);
+	if (rc == 0 && relay->user != NULL)
+		rc = conf_fail(r, "MAILBOX takes no user@");
+	free(relay->user);
+	relay->user = NULL;
+	free(entry);
+	return rc;
+}
+
 /* ---- What the keys mean together ---- */
 
 static enum tls_mode
@@ -222,7 +243,7 @@ default_port(const struct conf *c, const struct conf_relay *relay)
 	if (c->port != 0)
 		return (uint16_t)c->port;
 	if (relay->protocol == PROTOCOL_LMTP)
-		return 24;
+		return LMTP_PORT;
 	return relay->by_url && relay->tls == TLS_IMPLICIT ? 465 : 25;
 }
 
@@ -278,6 +299,20 @@ settle_relay(struct reader *r, struct conf_relay *relay)
 	return 0;
 }
 
+/* PORT, FINGERPRINT and certificate are about SMARTHOST's servers. */
+static void
+settle_mailbox(const struct conf *c)
+{
+	struct conf_relay *relay = c->mailbox_lmtp;
+
+	if (relay == NULL || relay->host[0] == '/')
+		return;
+	if (relay->port == 0)
+		relay->port = LMTP_PORT;
+	relay->tls = c->verifycert ? TLS_STARTTLS : TLS_MAY;
+	relay->verify = c->verifycert;
+}
+
 int
 conf_settle(struct reader *r)
 {
@@ -288,6 +323,7 @@ conf_settle(struct reader *r)
 	if (c->nullclient && c->nrelays == 0)
 		return conf_fail(r, "NULLCLIENT needs a SMARTHOST to send to");
 	c->tls = choose_tls(c);
+	settle_mailbox(c);
 	for (i = 0; i < c->nrelays; i++)
 		if (settle_relay(r, &c->relays[i]) == -1)
 			return -1;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "addr.h"
+#include "mailbox.h"
 #include "util.h"
 
 static void *
@@ -256,6 +257,53 @@ conf_names_free(struct conf *c)
 		free(c->localnames[--c->nlocalnames]);
 	free(c->localnames);
 	c->localnames = NULL;
+}
+
+/*
+ * Who exists is asked when it matters; but who never may is known.  Commands
+ * of his would have every user's mail.
+ */
+int
+conf_set_user(struct reader *r, char *value)
+{
+	if (strlen(value) > USERNAME_MAX || strchr("-.", value[0]) != NULL ||
+	    strpbrk(value, BLANKS "/:,\"") != NULL)
+		return conf_fail(
+		    r, "%s must be the name of a user", r->key->name);
+	if (strcmp(value, "root") == 0 || strcmp(value, DMA_USER) == 0)
+		return conf_fail(r,
+		    "%s must not be %s: commands of aliases would own all mail",
+		    r->key->name, value);
+	replace(field(r), value);
+	return 0;
+}
+
+void
+conf_mailbox_free(struct conf *c)
+{
+	if (c->mailbox_lmtp != NULL)
+		free(c->mailbox_lmtp->host);
+	free(c->mailbox_lmtp);
+	free(c->mailbox);
+	c->mailbox_lmtp = NULL;
+	c->mailbox = NULL;
+}
+
+int
+conf_set_mailbox(struct reader *r, char *value)
+{
+	struct mailbox m;
+	const char *why = NULL;
+
+	conf_mailbox_free(r->c);
+	if (mailbox_parse(&m, value, &why) == -1)
+		return conf_fail(r, "MAILBOX \"%s\" %s", value, why);
+	if (value[0] == '/' && !r->private_instance)
+		return conf_fail(r,
+		    "MAILBOX %s would be one for all users: begin with ~/",
+		    value);
+	replace(&r->c->mailbox, value);
+	return m.kind == MAILBOX_LMTP ? conf_set_lmtp(r, m.text) : 0;
 }
 
 /* "192.0.2.0/24", "2001:db8::/32", or one address. */

@@ -105,8 +105,7 @@ target_valid(const char *target, const struct addr *name)
 {
 	return target == NULL ||
 	       ((target[0] == '/' || target[0] == '|') && target[1] != '\0' &&
-		   addr_is_bare(name) &&
-		   text_valid(target, TEXT, ALIAS_TARGET_MAX));
+		   addr_is_bare(name) && text_valid(target, TEXT, TARGET_MAX));
 }
 
 static bool

@@ -259,7 +259,7 @@ get_recipient(struct cursor *c, struct job_recipient *r)
 	r->addr = cursor_string(c, ADDR_MAX);
 	r->orcpt = get_optional(c, ORCPT_MAX);
 	r->orig = get_optional(c, ADDR_MAX);
-	r->target = get_optional(c, ALIAS_TARGET_MAX);
+	r->target = get_optional(c, TARGET_MAX);
 	r->notify = get_enum(c, 15);
 }
 

@@ -26,7 +26,6 @@
 #define MAIL_DRAIN_MS    1000          /* of silence, then we do not wait */
 #define LINE_WIRE_MAX    998           /* RFC 5322, 2.1.1, without CRLF */
 #define ALIAS_DEPTH_MAX  50            /* expansions of one recipient */
-#define ALIAS_TARGET_MAX 1000          /* bytes of its /file or |command */
 #define INCLUDES_MAX     100           /* lists that one recipient leads to */
 #define CONF_FILE_MAX    (1024 * 1024) /* bytes of dma.conf, auth.conf */
 #define SENDERS_FILE_MAX (1024 * 1024) /* bytes */

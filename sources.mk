@@ -16,6 +16,7 @@ MAN=		$(PREFIX)/share/man
 USER=		mail
 GROUP=		mail
 AGENTUSER=	nobody
+ALIASUSER=	nobody
 
 YACC=		bison
 LEX=		flex
@@ -57,7 +58,8 @@ DEFS=		-D_GNU_SOURCE -DDMA_VERSION=\"$(VERSION)\" \
 		-DDMA_LIBEXECDIR=\"$(LIBEXEC)\" -DDMA_MAILDIR=\"$(MAILDIR)\" \
 		-DDMA_ALIASES=\"$(ALIASES)\" \
 		-DDMA_SUBMIT_SOCKET=\"$(SUBMIT_SOCKET)\" -DDMA_USER=\"$(USER)\" \
-		-DDMA_GROUP=\"$(GROUP)\" -DDMA_AGENTUSER=\"$(AGENTUSER)\"
+		-DDMA_GROUP=\"$(GROUP)\" -DDMA_AGENTUSER=\"$(AGENTUSER)\" \
+		-DDMA_ALIASUSER=\"$(ALIASUSER)\"
 # What of HARDEN, HARDEN_LD and IDNLIBS works here, the wrappers ask.
 PROBE=		sh $(SRCDIR)/test/probe-flags
 # make WERROR=1: a warning is an error.

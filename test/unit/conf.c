@@ -92,6 +92,61 @@ test_mailbox_of_a_private_instance(void **state)
 }
 
 static void
+test_mailboxes(void **state)
+{
+	static const struct {
+		const char *value, *host;
+		unsigned port;
+	} cases[] = {
+	    {"~/Maildir/", NULL, 0},
+	    {"|/usr/bin/mda -f x", NULL, 0},
+	    {"lmtp:/run/lmtp", "/run/lmtp", 0},
+	    {"lmtp:///run/lmtp", "/run/lmtp", 0},
+	    {"lmtp://mail.example", "mail.example", 24},
+	    {"lmtp://mail.example:2424", "mail.example", 2424},
+	    {"lmtp://[2001:db8::1]:26", "2001:db8::1", 26},
+	};
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct conf *c;
+
+		snprintf(text, sizeof(text),
+		    "MAILBOX ~/x\nMAILBOX lmtp:/x\nPORT 587\nMAILBOX %s\n",
+		    cases[i].value);
+		c = parse(text);
+		assert_string_equal(c->mailbox, cases[i].value);
+		assert_int_equal(
+		    c->mailbox_lmtp != NULL, cases[i].host != NULL);
+		if (cases[i].host != NULL) {
+			assert_string_equal(
+			    c->mailbox_lmtp->host, cases[i].host);
+			assert_int_equal(c->mailbox_lmtp->port, cases[i].port);
+			assert_int_equal(
+			    c->mailbox_lmtp->protocol, PROTOCOL_LMTP);
+		}
+		conf_free(c);
+	}
+}
+
+static void
+test_aliasuser(void **state)
+{
+	struct conf *c = parse("");
+
+	(void)state;
+	assert_string_equal(c->aliasuser, "nobody");
+	conf_free(c);
+	c = parse("ALIASUSER news\n");
+	assert_string_equal(c->aliasuser, "news");
+	conf_free(c);
+	c = parse_as("ALIASUSER news\n", true);
+	assert_null(c->aliasuser);
+	conf_free(c);
+}
+
+static void
 test_every_key(void **state)
 {
 	struct conf *c = parse_as(
@@ -220,7 +275,18 @@ test_refused(void **state)
 	    {"LOG syslogd\n", "t.conf:1: LOG must"},
 	    {"POSTMASTER <>\n", "t.conf:1: POSTMASTER: the address"},
 	    {"TIMEOUTS 5\n", "t.conf:1: TIMEOUTS may only be set"},
-	    {"MAILBOX /m\n", "t.conf:1: MAILBOX may only be set"},
+	    {"MAILBOX /m\n", "t.conf:1: MAILBOX /m would be one for all"},
+	    {"MAILBOX mbox\n", "t.conf:1: MAILBOX \"mbox\" must be"},
+	    {"MAILBOX |cat\n", "t.conf:1: MAILBOX \"|cat\" is no command"},
+	    {"MAILBOX lmtp:x\n", "t.conf:1: MAILBOX \"lmtp:x\" must be"},
+	    {"MAILBOX lmtp://\n", "t.conf:1: MAILBOX: \"\" is no host"},
+	    {"MAILBOX lmtp://h:x\n", "t.conf:1: MAILBOX: the port \"x\""},
+	    {"MAILBOX lmtp://u@h\n", "t.conf:1: MAILBOX takes no user@"},
+	    {"ALIASUSER root\n", "t.conf:1: ALIASUSER must not be root"},
+	    {"ALIASUSER mail\n", "t.conf:1: ALIASUSER must not be mail"},
+	    {"ALIASUSER -x\n", "t.conf:1: ALIASUSER must be the name"},
+	    {"ALIASUSER a b\n", "t.conf:1: ALIASUSER must be the name"},
+	    {"ALIASUSER ../x\n", "t.conf:1: ALIASUSER must be the name"},
 	    {"LIBEXECDIR /m\n", "t.conf:1: LIBEXECDIR may only be set"},
 	    {"NULLCLIENT\n", "t.conf: NULLCLIENT needs a SMARTHOST"},
 	    {"SMARTHOST a,,b\n", "t.conf:1: SMARTHOST: \"\""},
@@ -911,6 +977,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_mailbox_of_a_private_instance),
+	    cmocka_unit_test(test_mailboxes),
+	    cmocka_unit_test(test_aliasuser),
 	    cmocka_unit_test(test_every_key),
 	    cmocka_unit_test(test_lines_forgiven),
 	    cmocka_unit_test(test_comments),
