@@ -20,6 +20,7 @@
 #define MX_PORT 25
 
 static const char local_prefix[] = "local:";
+static const char mailbox_key[] = "mailbox:0";
 static const char alias_key[] = "alias:";
 static const char relay_key[] = "relay:0";
 static const char mx_prefix[] = "mx:";
@@ -33,6 +34,8 @@ route_key(
 
 	if (target != NULL) {
 		compat_strlcpy(dst, alias_key, ROUTE_KEY_MAX + 1);
+	} else if (domain == NULL && c->mailbox_lmtp != NULL) {
+		compat_strlcpy(dst, mailbox_key, ROUTE_KEY_MAX + 1);
 	} else if (domain == NULL) {
 		(void)addr_user(to, user, sizeof(user), NULL); /* it fits */
 		snprintf(dst, ROUTE_KEY_MAX + 1, "%s%s", local_prefix, user);
@@ -104,6 +107,22 @@ hop_relay(const struct conf *c, const struct conf_relay *relay, struct hop *h)
 	return hop_network(c, relay->host, h);
 }
 
+/* A server of this machine's users: no password, no certificate of ours. */
+static int
+hop_mailbox(const struct conf *c, struct hop *h)
+{
+	const struct conf_relay *relay = c->mailbox_lmtp;
+
+	h->kind = HOP_RELAY;
+	h->host = xstrdup(relay->host);
+	h->port = relay->port;
+	h->protocol = relay->protocol;
+	h->tls = relay->tls;
+	h->verify = relay->verify;
+	h->helo = xstrdup(helo_name(c));
+	return 0;
+}
+
 static int
 hop_mx(const struct conf *c, const char *domain, struct hop *h)
 {
@@ -147,6 +166,8 @@ hop_for_key(const struct conf *c, const char *key, size_t choice, struct hop *h)
 	errno = ENOENT;
 	if (choice >= (relay ? c->nrelays : 1))
 		return -1;
+	if (c->mailbox_lmtp != NULL && strcmp(key, mailbox_key) == 0)
+		return hop_mailbox(c, h);
 	errno = EPERM; /* such mail was queued before it was set */
 	if (c->localonly && user == NULL)
 		return -1;

@@ -14,8 +14,9 @@
 
 /*
  * Text that is equal for recipients that share a next hop: "local:root" (also
- * for root+x), "alias:" for the targets of aliases, "relay:0" (SMARTHOST's
- * entries are one hop, tried in order), "mx:domain".
+ * for root+x), "mailbox:0" (MAILBOX is an LMTP server), "alias:" for the
+ * targets of aliases, "relay:0" (SMARTHOST's entries are one hop, tried in
+ * order), "mx:domain".
  * dst of at least ROUTE_KEY_MAX + 1 bytes; target: the recipient's, or NULL.
  */
 #define ROUTE_KEY_MAX (ADDR_DOMAIN_MAX + 8)

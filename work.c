@@ -29,6 +29,17 @@ drop_item(struct item *item)
 	free(item);
 }
 
+/* What is local, but goes to MAILBOX's server, has a domain there. */
+static char *
+make_full(const struct conf *c, const struct addr *a)
+{
+	struct addr full = *a;
+	const char *ignored;
+
+	(void)addr_qualify(&full, c->mailname, &ignored); /* or as it is */
+	return xstrdup(full.text);
+}
+
 static struct job_recipient
 job_recipient(const struct recipient *to, uint32_t number)
 {
@@ -45,10 +56,11 @@ job_recipient(const struct recipient *to, uint32_t number)
 }
 
 static int
-send_job(struct agent *a, const struct message *m, const struct work *w, int fd)
+send_job(const struct conf *c, struct agent *a, const struct work *w, int fd)
 {
-	const struct envelope *env = &m->file.env;
+	const struct envelope *env = &w->message->file.env;
 	struct job_recipient to[JOB_RECIPIENTS_MAX];
+	char *full[JOB_RECIPIENTS_MAX] = {NULL};
 	struct job j = {.number = w->number,
 	    .flags = env->flags,
 	    .envid = env->envid,
@@ -63,11 +75,17 @@ send_job(struct agent *a, const struct message *m, const struct work *w, int fd)
 
 	memcpy(&j.id, &id, sizeof(id));
 	memcpy(&j.sender, &sender, sizeof(sender));
-	for (size_t i = 0; i < w->nrecipients; i++)
-		to[i] = job_recipient(
-		    &env->recipients[w->recipients[i]], w->recipients[i]);
+	for (size_t i = 0; i < w->nrecipients; i++) {
+		const struct recipient *r = &env->recipients[w->recipients[i]];
+
+		to[i] = job_recipient(r, w->recipients[i]);
+		if (!hops_is_local(a->hop) && addr_is_bare(&r->addr))
+			to[i].addr = full[i] = make_full(c, &r->addr);
+	}
 	if (job_put_job(&b, &j) == 0)
 		result = job_send(a->sock, b.data, b.len, fd);
+	for (size_t i = 0; i < w->nrecipients; i++)
+		free(full[i]);
 	buf_free(&b);
 	return result;
 }
@@ -110,7 +128,7 @@ give_item(struct runner *r, struct agent *a, struct message *m, bool *more)
 	w->message = m;
 	if ((fd = spool_file_reopen(&r->in->spool, &m->file)) < 0)
 		return cannot_reopen(r, a, w);
-	result = send_job(a, m, w, fd);
+	result = send_job(r->in->conf, a, w, fd);
 	(void)close(fd);
 	if (result != 0) {
 		deliver_untake(m, w);

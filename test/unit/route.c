@@ -46,7 +46,7 @@ static void
 test_keys(void **state)
 {
 	static const struct {
-		const char *conf, *to, *key, *target;
+		const char *conf, *to, *key;
 	} cases[] = {
 	    {"", "root", "local:root"},
 	    {"", "root+x+y", "local:root"},
@@ -55,8 +55,10 @@ test_keys(void **state)
 	    {"", "+x+y", "local:+x"},
 	    {"", "\"joe doe+a b\"", "local:joe doe"},
 	    {"", "a+x@B.Example", "mx:b.example"},
-	    {"", "root", "alias:", "/var/log/root"},
-	    {"SMARTHOST r\n", "root+x", "alias:", "|/bin/cat"},
+	    {"MAILBOX lmtp:/l\n", "root", "mailbox:0"},
+	    {"MAILBOX lmtp:/l\n", "root+x", "mailbox:0"},
+	    {"MAILBOX lmtp:/l\n", "a@x.example", "mx:x.example"},
+	    {"MAILBOX ~/x\n", "root", "local:root"},
 	    {"", "\"joe doe\"", "local:joe doe"},
 	    {"SMARTHOST r\n", "root", "local:root"},
 	    {"", "a@B.Example", "mx:b.example"},
@@ -72,8 +74,10 @@ test_keys(void **state)
 		struct conf *c = configure(cases[i].conf, "");
 		struct addr a = address(cases[i].to);
 
-		route_key(c, &a, cases[i].target, key);
+		route_key(c, &a, NULL, key);
 		assert_string_equal(key, cases[i].key);
+		route_key(c, &a, "/v/x", key);
+		assert_string_equal(key, "alias:");
 		conf_free(c);
 	}
 }
@@ -157,6 +161,37 @@ test_hop_local(void **state)
 	assert_int_equal(route_hop(c, "alias:x", 0, &h), -1);
 	assert_true(route_is_local("alias:#id") && route_is_local("local:x"));
 	assert_false(route_is_local("mx:local") || route_is_local("relay:0"));
+	conf_free(c);
+}
+
+/* What protects the way to SMARTHOST has nothing to do with it. */
+static void
+test_hop_mailbox(void **state)
+{
+	struct conf *c = configure("SMARTHOST r\nLOCALONLY\nCERTFILE /c\n"
+				   "MAILBOX lmtp://l.example\nFINGERPRINT "
+				   "00112233445566778899aabbccddeeff"
+				   "00112233445566778899aabbccddeeff\n",
+	    "u|l.example:secret\n");
+	struct hop h;
+
+	(void)state;
+	assert_int_equal(route_hop(c, "mailbox:0", 0, &h), 0);
+	assert_int_equal(h.kind, HOP_RELAY);
+	assert_int_equal(h.protocol, PROTOCOL_LMTP);
+	assert_string_equal(h.host, "l.example");
+	assert_int_equal(h.port, 24);
+	assert_int_equal(h.tls, TLS_MAY);
+	assert_false(h.auth || h.has_fingerprint || h.verify);
+	assert_null(h.password);
+	assert_null(h.cert);
+	assert_false(route_is_local("mailbox:0"));
+	hop_free(&h);
+	assert_int_equal(route_hop(c, "mailbox:0", 1, &h), -1);
+	assert_int_equal(errno, ENOENT);
+	conf_free(c);
+	c = configure("", "");
+	assert_int_equal(route_hop(c, "mailbox:0", 0, &h), -1);
 	conf_free(c);
 }
 
@@ -338,6 +373,7 @@ main(void)
 	    cmocka_unit_test(test_localize),
 	    cmocka_unit_test(test_localize_too_long),
 	    cmocka_unit_test(test_hop_local),
+	    cmocka_unit_test(test_hop_mailbox),
 	    cmocka_unit_test(test_hop_relays),
 	    cmocka_unit_test(test_hop_without_credential),
 	    cmocka_unit_test(test_hop_mx),
