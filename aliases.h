@@ -17,11 +17,15 @@
  *	\joe			the same, that no alias changes any more
  *	:include:/path		a list of targets of these three kinds
  *	error:5.1.1 text	nobody: its sender is told
- *	/path, |command		not supported yet (reported)
+ *	/file, /maildir/, |command	as mailbox.h has them
  * No address that needs no quotes begins like the other ones.
  */
 #define ALIAS_INCLUDE ":include:"
 #define ALIAS_REJECT  "error:"
+/* Why a file or a command comes to nothing there. */
+#define ALIAS_PRIVATE                                                          \
+	"a private instance uses no files and commands: the name keeps the "   \
+	"mail"
 
 struct alias {
 	char *name; /* as written; first, for the tree's order */

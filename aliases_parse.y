@@ -40,6 +40,9 @@ struct aliases_parser {
 	char *fault;	       /* what is wrong with the group, or NULL */
 	bool command;	       /* a command without quotes stands there */
 };
+
+/* True for one quoted-string, from its first character to its last. */
+bool aliases_is_quoted(const char *s);
 }
 
 %code {
@@ -54,6 +57,7 @@ struct aliases_parser {
 #include <unistd.h>
 
 #include "addr.h"
+#include "mailbox.h"
 #include "util.h"
 
 typedef void *yyscan_t;
@@ -183,6 +187,17 @@ aliases_yyerror(struct aliases_parser *p, yyscan_t scanner, const char *text)
 
 /* ---- Words ---- */
 
+bool
+aliases_is_quoted(const char *s)
+{
+	if (*s++ != '"')
+		return false;
+	for (; *s != '\0' && *s != '"'; s++)
+		if (*s == '\\' && s[1] != '\0')
+			s++;
+	return *s == '"' && s[1] == '\0';
+}
+
 /*
  * Undo quotes and backslashes, in place.  What stands in quotes with other
  * text beside it ("a b"@example.org) is an address's own quoting: it stays.
@@ -190,15 +205,13 @@ aliases_yyerror(struct aliases_parser *p, yyscan_t scanner, const char *text)
 static void
 unquote(char *s)
 {
-	size_t len = strlen(s);
-	bool quoted = len >= 2 && s[0] == '"' && s[len - 1] == '"' &&
-	    strcspn(s + 1, "\"") == len - 2;
+	bool quoted = aliases_is_quoted(s);
 	char *to = s;
 
 	if (!quoted && strchr(s, '"') != NULL)
 		return;
 	if (quoted) {
-		s[len - 1] = '\0';
+		s[strlen(s) - 1] = '\0';
 		s++;
 	}
 	for (; *s != '\0'; s++) {
@@ -302,16 +315,20 @@ rejection_add(struct aliases_parser *p, char *raw)
 	return NULL;
 }
 
-/* Kept for the day when it is supported: expand.c knows what to do now. */
+/* A file or a command: "|program -x" and |"program -x" are the same. */
 static const char *
 program_add(struct aliases_parser *p, int kind, char *raw)
 {
-	p->command = kind == COMMAND && raw[0] != '"' && raw[1] != '"';
-	complain_about(p, fault_text(p, raw,
-	    kind == COMMAND ?
-	    "is a command, which is not supported yet: the name keeps the mail" :
-	    "is a file, which is not supported yet: the name keeps the mail"));
-	unquote(raw);
+	struct mailbox ignored;
+	const char *why = NULL;
+	bool inner = kind == COMMAND && raw[0] != '"' && raw[1] == '"';
+
+	p->command = kind == COMMAND && raw[0] != '"' && !inner;
+	unquote(inner ? raw + 1 : raw);
+	for (char *tab = raw; (tab = strchr(tab, '\t')) != NULL;)
+		*tab = ' '; /* the spool has none in its fields */
+	if (mailbox_parse(&ignored, raw, &why) == -1)
+		return why;
 	(void)buf_put(&p->group, raw, strlen(raw) + 1);
 	return NULL;
 }

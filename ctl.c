@@ -288,6 +288,27 @@ check_lists(const struct aliases *a)
 	return faults;
 }
 
+/* In a private instance: files and commands. */
+static size_t
+check_targets(const struct aliases *a, const struct conf *c, const char *path)
+{
+	size_t faults = 0;
+
+	for (size_t i = 0; i < a->count && c->aliasuser == NULL; i++) {
+		const struct buf *targets = &a->list[i]->targets;
+
+		for (size_t at = 0; at < targets->len;
+		     at += strlen(targets->data + at) + 1) {
+			if (strchr("/|", targets->data[at]) == NULL)
+				continue;
+			complain("%s:%u: \"%s\": " ALIAS_PRIVATE, path,
+			    a->list[i]->line, targets->data + at);
+			faults++;
+		}
+	}
+	return faults;
+}
+
 /* A name at a domain that is not ours is never looked up. */
 static size_t
 check_names(const struct aliases *a, const struct conf *c, const char *path)
@@ -322,7 +343,9 @@ ctl_newaliases(struct instance *in)
 		complain("%s: cannot read: %s", path, strerror(errno));
 		return EX_NOINPUT;
 	}
-	if (a.errors + check_names(&a, in->conf, path) + check_lists(&a) > 0)
+	if (a.errors + check_names(&a, in->conf, path) +
+		check_targets(&a, in->conf, path) + check_lists(&a) >
+	    0)
 		status = EX_DATAERR;
 	aliases_free(&a);
 	return status;

@@ -52,6 +52,7 @@ enum alias_state { ALIAS_NEW, ALIAS_OPEN, ALIAS_DONE };
 
 /* ---- The set ---- */
 
+/* By the address alone: few aliases have more than one target. */
 static size_t
 addr_hash(const struct addr *a)
 {
@@ -64,25 +65,34 @@ addr_hash(const struct addr *a)
 	return (size_t)(h ^ h >> 32);
 }
 
-/* The slot that holds the address, or the free one where it belongs. */
-static uint16_t *
-set_slot(const struct recipients *r, const struct addr *a)
+static bool
+is_same(const struct recipient *a, const struct recipient *b)
 {
-	size_t i = addr_hash(a) % SLOTS;
+	if (a->target != NULL && b->target != NULL &&
+	    strcmp(a->target, b->target) != 0)
+		return false;
+	return (a->target == NULL) == (b->target == NULL) &&
+	       addr_equal(&a->addr, &b->addr);
+}
 
-	while (
-	    r->slots[i] != 0 && !addr_equal(&r->list[r->slots[i] - 1].addr, a))
+/* The slot that holds the recipient, or the free one where it belongs. */
+static uint16_t *
+set_slot(const struct recipients *r, const struct recipient *to)
+{
+	size_t i = addr_hash(&to->addr) % SLOTS;
+
+	while (r->slots[i] != 0 && !is_same(&r->list[r->slots[i] - 1], to))
 		i = (i + 1) % SLOTS;
 	return &r->slots[i];
 }
 
 static bool
-set_has(const struct recipients *r, const struct addr *a)
+set_has(const struct recipients *r, const struct recipient *to)
 {
 	if (r->slots != NULL)
-		return *set_slot(r, a) != 0;
+		return *set_slot(r, to) != 0;
 	for (size_t i = 0; i < r->count; i++)
-		if (addr_equal(&r->list[i].addr, a))
+		if (is_same(&r->list[i], to))
 			return true;
 	return false;
 }
@@ -100,18 +110,24 @@ set_index(struct recipients *r)
 		first = 0;
 	}
 	for (size_t i = first; i < r->count; i++)
-		*set_slot(r, &r->list[i].addr) = (uint16_t)(i + 1);
+		*set_slot(r, &r->list[i]) = (uint16_t)(i + 1);
 }
 
-/* reason: why it has failed already, or NULL. */
+static char *
+dup_optional(const char *s)
+{
+	return s != NULL ? xstrdup(s) : NULL;
+}
+
+/* What is given of it is borrowed: address, target, reason. */
 static int
-set_add(struct expansion *x, const struct addr *a, const char *reason)
+set_add(struct expansion *x, const struct recipient *to)
 {
 	struct recipients *r = x->r;
-	bool changed = strcmp(a->text, x->to->text) != 0;
+	bool changed = strcmp(to->addr.text, x->to->text) != 0;
 
 	/* There is no set only for a watcher, which is told instead. */
-	if (r == NULL || set_has(r, a))
+	if (r == NULL || set_has(r, to))
 		return 0;
 	if (r->count >= RECIPIENTS_MAX) {
 		*x->why = "there are too many recipients";
@@ -123,11 +139,12 @@ set_add(struct expansion *x, const struct addr *a, const char *reason)
 		r->list = xreallocarray(r->list, r->size, sizeof(*r->list));
 	}
 	r->list[r->count++] = (struct recipient){
-	    .addr = *a,
-	    .status = reason != NULL ? STATUS_FAILED : STATUS_TODO,
-	    .reason = reason != NULL ? xstrdup(reason) : NULL,
+	    .addr = to->addr,
+	    .status = to->reason != NULL ? STATUS_FAILED : STATUS_TODO,
+	    .reason = dup_optional(to->reason),
+	    .target = dup_optional(to->target),
 	    .notify = x->notify,
-	    .orcpt = x->orcpt != NULL ? xstrdup(x->orcpt) : NULL,
+	    .orcpt = dup_optional(x->orcpt),
 	    .orig = changed ? xstrdup(x->to->text) : NULL,
 	};
 	set_index(r);
@@ -144,7 +161,7 @@ arrive(struct expansion *x, const struct addr *a)
 		return 0;
 	}
 	if (route_allowed(x->conf, a))
-		return set_add(x, a, NULL);
+		return set_add(x, &(struct recipient){.addr = *a});
 	*x->why = x->depth == 0
 		      ? "is on another machine: LOCALONLY lets no mail go there"
 		      : "is an alias for an address on another machine: "
@@ -155,13 +172,39 @@ arrive(struct expansion *x, const struct addr *a)
 
 /* "error:": the name is a recipient that has failed; text: "5.1.1 why". */
 static int
-reject(struct expansion *x, const char *text, const struct addr *name)
+reject(struct expansion *x, char *text, const struct addr *name)
 {
 	x->arrived++;
-	if (x->watcher != NULL)
-		x->watcher->reject(x->watcher->arg, x->name, text);
-	else
-		return set_add(x, name, text);
+	if (x->watcher == NULL)
+		return set_add(
+		    x, &(struct recipient){.addr = *name, .reason = text});
+	x->watcher->reject(x->watcher->arg, x->name, text);
+	return 0;
+}
+
+static void
+report_private(const struct aliases *a, const struct addr *name)
+{
+	char *line = xasprintf("alias \"%s\": " ALIAS_PRIVATE, name->text);
+
+	if (a->report != NULL)
+		a->report(a->arg, line);
+	free(line);
+}
+
+/* A file or a command; a private instance has nobody to leave them to. */
+static int
+arrive_target(struct expansion *x, char *text, const struct addr *name)
+{
+	if (x->conf->aliasuser == NULL) {
+		report_private(x->aliases, name);
+		return arrive(x, name);
+	}
+	x->arrived++;
+	if (x->watcher == NULL)
+		return set_add(
+		    x, &(struct recipient){.addr = *name, .target = text});
+	x->watcher->target(x->watcher->arg, x->name, text);
 	return 0;
 }
 
@@ -169,30 +212,48 @@ reject(struct expansion *x, const char *text, const struct addr *name)
 
 /* RFC 5321, 4.5.1 wants the first; notices to us come to the second. */
 static bool
-is_role(const char *name)
+is_role(const struct addr *a)
 {
+	char name[ADDR_MAX + 1];
+
+	if (!addr_is_bare(a) || addr_user(a, name, sizeof(name), NULL) == -1)
+		return false;
 	return ascii_strcasecmp(name, "postmaster") == 0 ||
 	       ascii_strcasecmp(name, "mailer-daemon") == 0;
 }
 
+/* That of the name's domain (as written, or ours), then that of all. */
+static const struct alias *
+find_name(const struct expansion *x, const char *name)
+{
+	const struct alias *alias;
+	const char *domain = addr_domain(x->name);
+	char full[ADDR_MAX + ADDR_DOMAIN_MAX + 2];
+
+	(void)snprintf(full, sizeof(full), "%s@%s", name,
+	    domain != NULL ? domain : x->conf->mailname);
+	alias = aliases_lookup(x->aliases, full);
+	return alias != NULL ? alias : aliases_lookup(x->aliases, name);
+}
+
 /*
- * The alias of a bare name: that of its domain (as written, or ours), then
- * that of all.  '*' is for names that were given alone.
+ * The alias of a bare name, then of what it is without its extension.  '*' is
+ * for names that were given alone.
  */
 static const struct alias *
 find_alias(const struct expansion *x, const struct addr *a)
 {
 	const struct alias *alias;
-	const char *domain = addr_domain(x->name);
-	char name[ADDR_MAX + 1], full[ADDR_MAX + ADDR_DOMAIN_MAX + 2];
+	const char *extension;
+	char name[ADDR_MAX + 1];
 
 	if (!addr_is_bare(a) || addr_local(a, name, sizeof(name)) == -1)
 		return NULL;
-	(void)snprintf(full, sizeof(full), "%s@%s", name,
-	    domain != NULL ? domain : x->conf->mailname);
-	alias = aliases_lookup(x->aliases, full);
-	if (alias == NULL)
-		alias = aliases_lookup(x->aliases, name);
+	alias = find_name(x, name);
+	if (alias == NULL &&
+	    addr_user(a, name, sizeof(name), &extension) == 0 &&
+	    extension != NULL)
+		alias = find_name(x, name);
 	if (alias == NULL && x->depth == 0)
 		alias = aliases_lookup(x->aliases, "*");
 	return alias;
@@ -261,12 +322,12 @@ expand_address(struct expansion *x, const char *text, const struct addr *name,
 }
 
 static int
-expand_target(struct expansion *x, const char *text, const struct addr *name)
+expand_target(struct expansion *x, char *text, const struct addr *name)
 {
 	switch (text[0]) {
 	case '/':
 	case '|':
-		return arrive(x, name); /* until local.c can do it */
+		return arrive_target(x, text, name);
 	case '\\':
 		return expand_address(x, text + 1, name, true);
 	default:
@@ -283,12 +344,12 @@ static int
 expand_targets(
     struct expansion *x, const struct buf *targets, const struct addr *name)
 {
-	const char *target = buf_str(targets), *end = target + targets->len;
+	char *target;
 	int rc = 0;
 
 	x->depth++;
-	for (; target < end && rc == 0; target += strlen(target) + 1)
-		rc = expand_target(x, target, name);
+	for (size_t i = 0; i < targets->len && rc == 0; i += strlen(target) + 1)
+		rc = expand_target(x, target = targets->data + i, name);
 	x->depth--;
 	return rc;
 }
@@ -324,7 +385,7 @@ expand(struct expansion *x, const struct addr *a)
 	static const struct addr root = {"root", 4};
 	const struct alias *alias = find_alias(x, a);
 
-	if (alias == NULL && is_role(a->text)) {
+	if (alias == NULL && is_role(a)) {
 		tell_alias(x, root.text, sizeof("root"));
 		x->name = &root;
 		return expand(x, &root);
@@ -352,6 +413,7 @@ recipients_truncate(struct recipients *r, size_t count)
 		free(r->list[r->count].orcpt);
 		free(r->list[r->count].orig);
 		free(r->list[r->count].reason);
+		free(r->list[r->count].target);
 	}
 	free(r->slots);
 	r->slots = NULL;
@@ -417,7 +479,7 @@ expand_keep(struct recipients *r, const struct addr *to, unsigned notify,
 	struct expansion x = {.r = r, .to = to, .notify = notify, .why = why};
 
 	if (!addr_is_null(to))
-		return set_add(&x, to, NULL);
+		return set_add(&x, &(struct recipient){.addr = *to});
 	*why = "is empty";
 	return -1;
 }

@@ -15,8 +15,8 @@
 
 /*
  * A growing set of recipients for one envelope, without duplicates (a hash
- * over lower-cased domain and exact local part, once there are many).  {0} is
- * the empty set.
+ * over lower-cased domain, exact local part and target, once there are many).
+ * {0} is the empty set.
  */
 struct recipients {
 	struct recipient *list;
@@ -33,6 +33,8 @@ struct expand_watcher {
 	void (*end)(void *arg, const struct addr *name, const struct addr *to);
 	/* A name is refused by error:; text is a status code and why. */
 	void (*reject)(void *arg, const struct addr *name, const char *text);
+	/* A name ends as a file or a command: "/file", "|command". */
+	void (*target)(void *arg, const struct addr *name, const char *text);
 	void *arg;
 };
 
@@ -42,14 +44,16 @@ struct expand_watcher {
  * up in turn; a name being expanded that turns up again stays as the local
  * user; '*' catches every bare name that has no alias, but only the name
  * that was given, not what an alias led to (as dma 0.14).
- * A name is looked up with its domain, a bare one with MAILNAME, then alone.
+ * A name is looked up with its domain, a bare one with MAILNAME, then alone;
+ * then all that without its extension (addr_user()), which is lost there.
  * A target \name is a local user, whatever his alias; one that includes a file
  * is all that this has; of one that is error: the name itself is a recipient,
- * which has failed, with the reason (status and reason say so).
+ * which has failed, with the reason (status and reason say so); of one that is
+ * a file or a command the name is a recipient with that target.
  * `orig` is remembered where an alias changed the address.
  * An alias that leads nowhere, too deep (ALIAS_DEPTH_MAX) or to no address,
- * to a file or a command, or to a list that cannot be read
- * keeps the name itself, a local user: where there is none of that name it
+ * to a list that cannot be read or, in a private instance, to a file or a
+ * command keeps the name itself, a local user: where there is none of that name it
  * fails at delivery and its sender is told.  It never stops the submission.
  * Postmaster and MAILER-DAEMON without an alias are root (RFC 5321, 4.5.1).
  * Of duplicates the first one's notify and orcpt count.  The null address is

@@ -27,6 +27,7 @@
 #include "log.h"
 #include "queue.h"
 #include "util.h"
+#include "verify.h"
 
 #define HOPS_MAX 100 /* RFC 5321, 6.3: Received fields of a message */
 
@@ -257,17 +258,16 @@ intake_add_recipient(
 	    i, EX_DATAERR, "553 5.1.3", "recipient \"%s\" %s", a->text, why);
 }
 
-/* True for a local user that is not there; no answer is not a no. */
+/*
+ * True for a local user that is not there; no answer is not a no, and of whom
+ * MAILBOX's server knows only that can tell.
+ */
 static bool
-is_unknown_user(const struct addr *a)
+is_unknown_user(const struct conf *c, const struct recipient *r)
 {
-	char name[ADDR_MAX + 1];
-
-	if (!addr_is_bare(a) || addr_local(a, name, sizeof(name)) != 0)
-		return false;
-	errno = 0;
-	return getpwnam(name) == NULL &&
-	       (errno == 0 || errno == ENOENT || errno == ESRCH);
+	return addr_is_bare(&r->addr) && r->target == NULL &&
+	       c->mailbox_lmtp == NULL && verify_user(&r->addr) == NULL &&
+	       errno == 0;
 }
 
 /* Why nobody would get what is meant for the recipients from one on, if so. */
@@ -277,8 +277,8 @@ check_reached(struct intake *i, const struct addr *a, size_t from)
 	const struct recipients *r = &i->recipients;
 	size_t n = from;
 
-	while (n < r->count &&
-	       (r->list[n].reason != NULL || is_unknown_user(&r->list[n].addr)))
+	while (n < r->count && (r->list[n].reason != NULL ||
+				   is_unknown_user(i->in->conf, &r->list[n])))
 		n++;
 	if (n < r->count || n == from)
 		return 0;

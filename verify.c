@@ -37,21 +37,31 @@ print_error(
 	v->status = EX_NOUSER;
 }
 
-/* As become.c looks for a mailbox's owner.  NULL with errno 0: nobody. */
-static const struct passwd *
-find_user(const char *name)
+/* Errors of getpwnam(3) that say no more than its NULL. */
+static bool
+means_nobody(int error)
 {
-	char lower[USERNAME_MAX + 1] = "";
+	return error == 0 || error == ENOENT || error == ESRCH;
+}
+
+/* As become.c looks for a mailbox's owner. */
+const struct passwd *
+verify_user(const struct addr *a)
+{
+	char name[ADDR_MAX + 1], lower[USERNAME_MAX + 1] = "";
 	const struct passwd *pw;
 
 	errno = 0;
+	(void)addr_user(a, name, sizeof(name), NULL); /* it fits */
 	if (name[0] == '\0' || name[0] == '.' || name[0] == '-' ||
 	    strchr(name, '/') != NULL || strlen(name) > USERNAME_MAX)
 		return NULL;
 	for (size_t i = 0; name[i] != '\0'; i++)
 		lower[i] = (char)ascii_lower((unsigned char)name[i]);
-	if ((pw = getpwnam(name)) == NULL && (errno == 0 || errno == ENOENT))
+	if ((pw = getpwnam(name)) == NULL && means_nobody(errno))
 		pw = getpwnam(lower);
+	if (pw != NULL || means_nobody(errno))
+		errno = 0;
 	return pw;
 }
 
@@ -59,34 +69,27 @@ static void
 print_user(struct verification *v, const char *label, const struct addr *to)
 {
 	const struct instance *in = v->in;
-	const struct passwd *pw = NULL;
-	char name[ADDR_MAX + 1];
+	const struct passwd *pw = verify_user(to);
 
-	(void)addr_local(to, name, sizeof(name)); /* it fits */
-	if (!in->private_instance)
-		pw = find_user(name);
-	else if ((pw = getpwuid(in->caller)) != NULL &&
-		 ascii_strcasecmp(pw->pw_name, name) != 0)
-		pw = NULL; /* it delivers to its own user alone */
-	else
-		errno = 0;
+	/* It delivers to its own user alone. */
+	if (pw != NULL && in->private_instance && pw->pw_uid != in->caller)
+		pw = NULL;
 	if (pw != NULL)
 		printf("%s: local %s\n", label, pw->pw_name);
-	else if (errno != 0 && errno != ENOENT && errno != ESRCH)
+	else if (errno != 0)
 		print_error(v, label, "4.3.0", "cannot look up users now");
 	else
 		print_error(v, label, "5.1.1", "unknown user");
 }
 
-/* The entries of SMARTHOST, in the order in which they are tried. */
+/* In the order in which they are tried. */
 static void
-print_relays(const struct conf *c, const char *label)
+print_relays(const struct conf_relay *relay, size_t count, const char *label)
 {
 	const char *before = ": ";
 
 	printf("%s", label);
-	for (size_t i = 0; i < c->nrelays; i++) {
-		const struct conf_relay *relay = &c->relays[i];
+	for (; count-- > 0; relay++) {
 		bool v6 = relay->port != 0 && strchr(relay->host, ':') != NULL;
 
 		printf("%s%s %s%s%s", before,
@@ -106,13 +109,15 @@ tell_end(void *arg, const struct addr *name, const struct addr *to)
 	const struct conf *c = v->in->conf;
 	char key[ROUTE_KEY_MAX + 1];
 
-	if (addr_is_bare(to)) {
+	if (addr_is_bare(to) && c->mailbox_lmtp != NULL) {
+		print_relays(c->mailbox_lmtp, 1, name->text);
+	} else if (addr_is_bare(to)) {
 		print_user(v, name->text, to);
 	} else if (!route_allowed(c, to)) {
 		print_error(v, name->text, "5.7.1",
 		    "LOCALONLY lets no mail go to another machine");
 	} else if (c->nrelays > 0) {
-		print_relays(c, name->text);
+		print_relays(c->relays, c->nrelays, name->text);
 	} else {
 		route_key(c, to, NULL, key);
 		printf("%s: mx %s\n", name->text, strchr(key, ':') + 1);
@@ -143,11 +148,20 @@ tell_reject(void *arg, const struct addr *name, const char *text)
 	print_error(arg, name->text, dsn, text + len + (text[len] == ' '));
 }
 
+static void
+tell_target(void *arg, const struct addr *name, const char *text)
+{
+	(void)arg;
+	printf("%s: %s %s\n", name->text, text[0] == '/' ? "file" : "command",
+	    text + (text[0] == '|'));
+}
+
 static int
 verify(void *arg, const struct addr *a, size_t start, size_t end)
 {
 	struct verification *v = arg;
-	const struct expand_watcher w = {tell_alias, tell_end, tell_reject, v};
+	const struct expand_watcher w = {
+	    tell_alias, tell_end, tell_reject, tell_target, v};
 	const char *why = NULL;
 
 	(void)start;

@@ -10,6 +10,12 @@
 #include "submit.h"
 
 /*
+ * The user that a local address means, his name in any case.  Borrowed from
+ * getpwnam(3), errno 0; NULL with errno: nobody said; with 0: there is none.
+ */
+const struct passwd *verify_user(const struct addr *a);
+
+/*
  * Print where each address would go, one line each, an alias before what it
  * leads to; nothing is sent.  Returns the exit status: EX_OK, EX_NOUSER if
  * one is an error, EX_USAGE without addresses and with -t.
