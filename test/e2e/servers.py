@@ -382,6 +382,22 @@ class Started:
             [log, root.inside("/var/log/exim4/mainlog"),
              root.inside("/var/log/exim4/paniclog")]))
 
+    def dovecot(self):
+        """Its LMTP server at a path; users: alice, bob, root."""
+        root = self.root("postfix")
+        root.write("/etc/dovecot/dovecot.conf", DOVECOT_LMTP)
+        root.write("/etc/dovecot/users", "".join(
+            "%s:{PLAIN}x:::::\n" % user for user in ("alice", "bob", "root")))
+        root.mkdir("/var/lib/dovecot")
+        log = self.scratch / "dovecot.log"
+        processes = [root.start(log, "dovecot", "-F")]
+        path = root.inside("/run/lmtp")
+        server = RealServer("dovecot", str(path), root, processes,
+                            [log, root.inside("/var/log/dovecot.log")])
+        self.running.append(server)
+        instance.wait_for(path.exists, "the LMTP socket of dovecot", 30)
+        return server
+
     def keep(self, server):
         self.running.append(server)
         server.wait_for_ports(25, 465, 587)
@@ -476,6 +492,32 @@ userdb {
 }
 service auth {
   unix_listener /run/postfix-sasl {
+    mode = 0666
+  }
+}
+"""
+
+DOVECOT_LMTP = """\
+protocols = lmtp
+log_path = /var/log/dovecot.log
+ssl = no
+hostname = dovecot.real.example
+auth_username_format = %Ln
+recipient_delimiter = +
+lmtp_save_to_detail_mailbox = no
+mail_location = maildir:/var/vmail/%n
+first_valid_uid = 1
+passdb {
+  driver = passwd-file
+  args = /etc/dovecot/users
+}
+userdb {
+  driver = passwd-file
+  args = /etc/dovecot/users
+  override_fields = uid=54321 gid=54321 home=/var/vmail/%n
+}
+service lmtp {
+  unix_listener /run/lmtp {
     mode = 0666
   }
 }

@@ -62,7 +62,7 @@ def job_record(number, length, sender="bob@example.org", to=("alice",)):
               + struct.pack(">QQ", 0, length) + numbers(len(to)))
     for index, address in enumerate(to):
         record += (numbers(index) + string(address) + string("")
-                   + string("root@example.org") + numbers(0))
+                   + string("root@example.org") + string("") + numbers(0))
     return record
 
 
