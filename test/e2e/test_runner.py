@@ -94,7 +94,9 @@ class Job:
         self.recipients = []
         for _ in range(self.u32()):
             self.recipients.append(self.u32())
-            self.string(), self.string(), self.string(), self.u32()
+            for _ in range(4):
+                self.string()
+            self.u32()
 
     def u32(self):
         self.at += 4
