@@ -347,6 +347,27 @@ class Started:
                 root.inside("/var/log/dovecot.log")]
         return self.keep(RealServer("postfix", host, root, processes, logs))
 
+    def postfix_local(self, aliases, host="192.0.2.10"):
+        """One that delivers to this machine's users by its alias file."""
+        root = self.root("postfix")
+        root.write("/etc/postfix/main.cf",
+                   POSTFIX_LOCAL % {"host": host})
+        root.write("/etc/postfix/master.cf", POSTFIX_MASTER)
+        root.write("/etc/postfix/dynamicmaps.cf", "")
+        root.write("/etc/aliases", aliases)
+        root.mkdir("/var/lib/postfix", "postfix")
+        root.mkdir("/var/spool/postfix")
+        root.mkdir("/var/mail", mode=0o1777)
+        root.write("/var/log/mail.log", "", 0o666)
+        root.run("postalias", "hash:/etc/aliases")
+        log = self.scratch / "postfix.log"
+        server = RealServer("postfix", host, root,
+                            [root.start(log, "postfix", "start-fg")],
+                            [log, root.inside("/var/log/mail.log")])
+        self.running.append(server)
+        server.wait_for_ports(25)
+        return server
+
     def opensmtpd(self, host="192.0.2.11"):
         root = self.root("opensmtpd")
         # Its private key process knows RSA only, beside OpenSSL 3.
@@ -446,6 +467,26 @@ smtpd_tls_auth_only = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = /run/postfix-sasl
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+"""
+
+POSTFIX_LOCAL = """\
+compatibility_level = 3.6
+myhostname = client.example
+myorigin = client.example
+mydestination = client.example
+mynetworks =
+inet_interfaces = %(host)s
+inet_protocols = ipv4
+maillog_file = /var/log/mail.log
+data_directory = /var/lib/postfix
+queue_directory = /var/spool/postfix
+mail_owner = postfix
+setgid_group = postdrop
+biff = no
+alias_maps = hash:/etc/aliases
+recipient_delimiter = +
+default_transport = discard
+default_privs = nobody
 """
 
 POSTFIX_MASTER = """\

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Who a name stands for, and which names are local."""
 
+import re
 import shutil
+import smtplib
 
 import pytest
+
+from instance import wait_for
 
 DATAERR = 65
 
@@ -223,6 +227,103 @@ def test_postfix_reads_the_same(private, real):
                         "hash:/etc/aliases").strip() == theirs
         first = private.run("-bv", name).out.splitlines()[0]
         assert first == "%s: alias %s" % (name, ours)
+
+
+# Where mail ends: the same for Postfix, which delivers it, and for us.  (What
+# is ours alone stands in the tests above: a comment behind an entry, lines
+# that add up, names with a domain, no alias of a \name, error: and *.)
+ENDS = r"""
+# quotes, case, comments, continuation
+q1: "alice"
+"q 2": bob@x.example
+q3: "a b"@x.example, alice
+Q4: ALICE@client.example
+q5: alice,
+# between
+	bob@x.example
+q6:
+  alice
+q7: Ann B <c@x.example>, "C, D" <d@x.example>
+# backslash, self-reference, chains
+s1: \alice, c@x.example
+bob: bob, b@x.example
+s2: bob
+s3: s4, s5
+s4: alice
+s5: alice, s4
+# lists
+i1: :include:LIST
+i2: ":include:LIST", d@x.example
+# files and commands
+f1: /var/tmp/alias-file
+f2: "/var/tmp/alias file", alice
+f3: /dev/null
+c1: |/bin/true
+c2: "|/bin/true -a 'b c'", alice
+c3: |"/bin/true -n"
+c4: "|/bin/true a, b"
+# extensions
+e1: alice
+e2+x: bob@x.example
+e2: alice
+n1: no-such-user-here"""
+
+
+ASKED = ["q1", '"q 2"', "q3", "q4", "Q4", "q5", "q6", "q7", "s1", "s2", "s3",
+         "i1", "i2", "f1", "f2", "f3", "c1", "c2", "c3", "c4", "e1+y",
+         "e2+x", "e2+y", "alice+z", "n1"]
+
+
+def our_ends(result):
+    ends = set()
+    for line in result.out.splitlines():
+        name, kind, what = re.fullmatch(r"(.*?): (\S+) (.*)", line).groups()
+        if kind != "alias":
+            ends.add((kind, name.split("@")[0].split("+")[0].lower()
+                      if kind == "error" else name if kind == "mx" else what))
+    return ends
+
+
+def their_ends(log, name):
+    ends = set()
+    for to, orig, status, text in re.findall(
+            r" to=<(\S*?|\"[^\"]*\"\S*)>,(?: orig_to=<(.*?)>,)? relay=.*"
+            r"status=(\S+) \((.*)\)$", log, re.M):
+        if (orig or to) != name + "@client.example":
+            continue
+        user, domain = to.rsplit("@", 1)
+        if text.startswith("delivered to "):
+            kind, _, what = text[len("delivered to "):].partition(": ")
+            ends.add(("local", user.split("+")[0].lower())
+                     if kind == "mailbox" else (kind, what))
+        elif domain == "x.example":
+            ends.add(("mx", to))
+        elif status == "bounced":
+            ends.add(("error", user))
+    return ends
+
+
+def test_postfix_delivers_to_the_same(system, real, scratch):
+    listed = scratch / "postfix-list"
+    text = "alice\n# us\nc@x.example, s4\n"
+    listed.write_text(text)
+    aliases = ENDS.replace("LIST", str(listed))
+    server = real.postfix_local(aliases)
+    server.root.write(listed, text)
+    system.aliases(aliases)
+    with smtplib.SMTP(server.host, timeout=30) as client:
+        for name in ASKED:
+            client.sendmail("a@x.example", [name + "@client.example"],
+                            "Subject: x\r\n\r\nx\r\n")
+    ours = {n: our_ends(system.run("-bv", n)) for n in ASKED}
+
+    def theirs():
+        log = server.log()
+        return {n: their_ends(log, n) for n in ASKED}
+
+    wait_for(lambda: sum(map(len, theirs().values())) >= sum(
+        map(len, ours.values())), "Postfix to deliver: %r" % ours)
+    assert ours == theirs()
 
 
 def test_local_copy_and_a_forward(private, smtp):
