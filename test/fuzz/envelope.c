@@ -28,6 +28,11 @@ check_fields(const struct envelope *e, size_t size)
 		    "where its status stands");
 		need(
 		    r->orcpt == NULL || strlen(r->orcpt) <= ORCPT_MAX, "ORCPT");
+		need(r->target == NULL ||
+			 (addr_is_bare(&r->addr) && r->target[1] != '\0' &&
+			     strchr("/|", r->target[0]) != NULL &&
+			     strlen(r->target) <= TARGET_MAX),
+		    "target");
 	}
 }
 

@@ -54,7 +54,8 @@ check_recipients(const struct job *j)
 		need(r->addr != NULL && strlen(r->addr) <= ADDR_MAX &&
 			 r->notify <= 15 &&
 			 (r->orcpt == NULL || strlen(r->orcpt) <= ORCPT_MAX) &&
-			 (r->orig == NULL || strlen(r->orig) <= ADDR_MAX),
+			 (r->orig == NULL || strlen(r->orig) <= ADDR_MAX) &&
+			 (r->target == NULL || strlen(r->target) <= TARGET_MAX),
 		    "a recipient within its limits");
 	}
 }
