@@ -377,16 +377,11 @@ agent_refused(struct runner *r, struct agent *a, int status)
 		r->stop = true;
 		return;
 	}
-	if (code == BECOME_LOCKED)
-		outcome_set(&o, OUTCOME_DEFER, "4.2.0",
-		    "the mailbox is locked by another program, or the disk is "
-		    "too full to make it or its lock");
-	else if (code == BECOME_UNUSABLE && a->hop->hop.kind == HOP_LOCAL)
-		outcome_set(&o, OUTCOME_DEFER, "4.2.0",
-		    "the mailbox %s/%s is not usable: it must be a file with "
-		    "one link that belongs to its user (root's: chmod 660, "
-		    "chgrp %s), where others cannot replace it",
-		    DMA_MAILDIR, strchr(a->hop->route, ':') + 1, DMA_GROUP);
+	if (code == BECOME_CONFIG)
+		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
+		    "%s/dma.conf cannot be read, or others than root may "
+		    "change it",
+		    DMA_CONFDIR);
 	else if (code == BECOME_NOT_ALLOWED && a->hop->hop.kind == HOP_ALIAS)
 		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
 		    "ALIASUSER is not a user that files and commands of "

@@ -72,6 +72,15 @@ int aliases_load(struct aliases *a, const char *path,
 size_t aliases_include(
     const struct aliases *a, const char *path, struct buf *targets);
 
+/*
+ * Append the targets of a ~/.forward's text: addresses, and as in mailbox.h
+ * /file, /maildir/, ~/file, ~/maildir/ and |command.  Returns the number of
+ * faults, each reported as above.
+ */
+size_t aliases_forward(const char *file, const char *text, size_t len,
+    struct buf *targets, void (*report)(void *arg, const char *line),
+    void *arg);
+
 /* Look a name up, in any case; NULL if there is none.  Borrowed. */
 const struct alias *aliases_lookup(const struct aliases *a, const char *name);
 void aliases_free(struct aliases *a);

@@ -1,9 +1,9 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * aliases_parse.y - the grammar of the alias file and of included lists.
+ * aliases_parse.y - the grammar of the alias file, of lists and ~/.forward.
  *
- * Runs in:   dma, in every role that takes or checks recipients.
+ * Runs in:   dma, in every role that takes or checks recipients; dma-local.
  * Trusts:    the file's owner; never that a line is well-formed.
  * Promises:  a bad line is reported and costs itself alone; a file of any
  *            size is parsed on a stack of constant depth (left recursion).
@@ -30,7 +30,8 @@ struct aliases_parser {
 	/* The scanner's. */
 	int start;	       /* the token that says what the text is, or 0 */
 	int state;	       /* where a line goes on, if it does */
-	bool is_list;
+	bool is_list;	       /* destinations alone */
+	bool is_forward;       /* of a user's: files and commands too */
 	unsigned line;	       /* where it reads */
 	unsigned token_line;   /* where the last token stood */
 	const char *complaint; /* what is wrong with it, if it knows */
@@ -83,7 +84,7 @@ static void entry_clear(struct aliases_parser *p);
 	char *text; /* as written, its reader's to free */
 }
 
-%token TABLE LIST /* which of the two a text is: before its first token */
+%token TABLE LIST FORWARD /* which a text is: before its first token */
 %token <text> WORD	/* joe, "joe doe"@example.org */
 %token <text> ADDRESS	/* <joe@example.org> */
 %token <text> LOCAL	/* \joe */
@@ -99,6 +100,7 @@ static void entry_clear(struct aliases_parser *p);
 text:
 	  TABLE table
 	| LIST list
+	| FORWARD list
 	;
 
 /* The alias file: a bad line costs itself. */
@@ -110,7 +112,7 @@ table:
 	| table error NEWLINE	{ entry_clear(parser); yyerrok; }
 	;
 
-/* An included file: destinations alone, on as many lines as they need. */
+/* An included file, or a ~/.forward: destinations alone, on as many lines as they need. */
 list:
 	  /* empty */
 	| list destinations NEWLINE
@@ -339,16 +341,21 @@ kind_add(struct aliases_parser *p, int kind, char *raw)
 {
 	if (p->command)
 		return "follows a command: write that in quotes";
+	if (kind == WORD && p->is_forward &&
+	    strncmp(raw + (raw[0] == '"'), "~/", 2) == 0)
+		return program_add(p, PATHNAME, raw);
 	if (kind == WORD)
 		return address_add(p, "", raw);
 	if (kind == LOCAL)
 		return address_add(p, "\\", raw);
-	if (kind == INCLUDE)
+	if (kind == INCLUDE && !p->is_forward)
 		return include_add(p, raw);
-	if (p->is_list)
+	if (kind == REJECTION && !p->is_list)
+		return rejection_add(p, raw);
+	if (kind == INCLUDE || kind == REJECTION ||
+	    (p->is_list && !p->is_forward))
 		return "is not allowed in a list";
-	return kind == REJECTION ? rejection_add(p, raw) :
-				   program_add(p, kind, raw);
+	return program_add(p, kind, raw);
 }
 
 static void
@@ -569,6 +576,17 @@ aliases_include(const struct aliases *a, const char *path, struct buf *targets)
 		parse(&p, text, len);
 		free(text);
 	}
+	return p.errors;
+}
+
+size_t
+aliases_forward(const char *file, const char *text, size_t len,
+    struct buf *targets, void (*report)(void *arg, const char *line), void *arg)
+{
+	struct aliases_parser p = {.list = targets, .file = file,
+	    .report = report, .arg = arg, .start = FORWARD};
+
+	parse(&p, text, len);
 	return p.errors;
 }
 

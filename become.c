@@ -4,12 +4,13 @@
  * become.c - the one privileged room: a door to another uid, nothing else.
  *
  * Runs in:   dma-become, set-uid root, for whoever is in group mail.
- * Trusts:    the user database, the mail directory's owner. Distrusts: its
- *            caller, and every name in the mail directory.
+ * Trusts:    the user database, dma.conf, the mail directory's owner.
+ *            Distrusts: its caller, and every name in the mail directory.
  * Promises:  what it executes is not root, has no group but its own, no limit
  *            of the caller's, and of his descriptors JOB_FD alone.  It reads
- *            nothing that a user wrote; all that it makes is a missing
- *            mailbox and a dotlock.
+ *            nothing that a user wrote, but one byte whenever the recipient
+ *            wants his lock; all that it makes is a missing mailbox and a
+ *            dotlock.
  */
 #include "process.h"
 
@@ -21,61 +22,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "dotlock.h"
 #include "job.h"
 #include "limits.h"
 #include "util.h"
-
-#define MB ((rlim_t)1 << 20)
-
-#ifdef __GLIBC__
-typedef __rlimit_resource_t resource_name; /* an enumeration there */
-#else
-typedef int resource_name;
-#endif
-
-/* What an agent is given, and the least that it can work with. */
-static const struct {
-	resource_name resource;
-	rlim_t want, need;
-} limits[] = {
-    {RLIMIT_FSIZE, RLIM_INFINITY, 64 * MB},
-    {RLIMIT_CPU, RLIM_INFINITY, RLIM_INFINITY},
-#ifdef RLIMIT_AS
-    {RLIMIT_AS, RLIM_INFINITY, 64 * MB},
-#endif
-    {RLIMIT_DATA, RLIM_INFINITY, 64 * MB},
-    {RLIMIT_STACK, 8 * MB, MB / 4},
-    {RLIMIT_NOFILE, 1024, 64},
-    {RLIMIT_NPROC, RLIM_INFINITY, 32},
-};
-
-static void
-raise_limits(void)
-{
-	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-		rlim_t want = limits[i].want;
-		struct rlimit now, more;
-
-		if (getrlimit(limits[i].resource, &now) < 0)
-			exit(BECOME_SYSTEM);
-		more.rlim_cur = now.rlim_cur > want ? now.rlim_cur : want;
-		more.rlim_max = now.rlim_max > want ? now.rlim_max : want;
-		if (setrlimit(limits[i].resource, &more) == 0)
-			continue;
-		/* Root in a container must make do with the hard limit. */
-		now.rlim_cur = now.rlim_max;
-		if (setrlimit(limits[i].resource, &now) < 0 ||
-		    now.rlim_cur < limits[i].need)
-			exit(BECOME_LIMITS);
-	}
-}
 
 static bool
 have_job_socket(void)
@@ -136,21 +91,66 @@ mail_group(void)
 	return gr->gr_gid;
 }
 
+/* Who works for others owns nothing: not root, not the spool. */
+static const struct passwd *
+powerless_user(const char *name)
+{
+	uid_t owner = our_user(DMA_USER)->pw_uid;
+	gid_t group = mail_group();
+	const struct passwd *pw = look_up(name);
+
+	if (pw == NULL || pw->pw_uid == 0 || pw->pw_uid == owner ||
+	    pw->pw_gid == 0 || pw->pw_gid == group)
+		exit(pw == NULL ? BECOME_SYSTEM : BECOME_NOT_ALLOWED);
+	return pw;
+}
+
 static int
 become_agent(void)
 {
 	char name[] = "dma-smtp", *argv[] = {name, NULL},
 	     *environment[] = {NULL};
-	uid_t owner = our_user(DMA_USER)->pw_uid;
-	const struct passwd *pw = our_user(DMA_AGENTUSER);
+	const struct passwd *pw = powerless_user(DMA_AGENTUSER);
 
-	/* Who talks to the network owns nothing: not root, not the spool. */
-	if (pw->pw_uid == 0 || pw->pw_uid == owner || pw->pw_gid == 0 ||
-	    pw->pw_gid == mail_group())
-		return BECOME_NOT_ALLOWED;
 	if (process_become(pw->pw_uid, pw->pw_gid) == 0)
 		execve(DMA_LIBEXECDIR "/dma-smtp", argv, environment);
 	return BECOME_SYSTEM;
+}
+
+static void
+read_configuration(const char *const *keys, char **values)
+{
+	if (conf_root(DMA_CONFDIR "/dma.conf", keys, values) == -1)
+		exit(BECOME_CONFIG);
+}
+
+/* ---- A user, for his mail, or ALIASUSER for that of aliases ---- */
+
+static NORETURN void
+execute_local(uid_t uid, gid_t gid, const char *const *args)
+{
+	char path[] = "PATH=/usr/bin:/bin", *environment[] = {path, NULL};
+	char *argv[5] = {NULL};
+
+	for (size_t i = 0; i < ARRAY_LEN(argv) - 1 && args[i] != NULL; i++)
+		argv[i] = xstrdup(args[i]);
+	if (process_become(uid, gid) == 0)
+		execve(DMA_LIBEXECDIR "/dma-local", argv, environment);
+	_exit(BECOME_SYSTEM);
+}
+
+static int
+become_alias(void)
+{
+	const char *const keys[] = {"ALIASUSER", "ALIASES", NULL};
+	char *values[] = {xstrdup(DMA_ALIASUSER), xstrdup(DMA_ALIASES)};
+	const struct passwd *pw;
+
+	read_configuration(keys, values);
+	pw = powerless_user(values[0]);
+	execute_local(pw->pw_uid, pw->pw_gid,
+	    (const char *const[]){
+		"dma-local", "--alias", pw->pw_name, values[1], NULL});
 }
 
 /* A recipient, as dma-local will run for him. */
@@ -160,7 +160,6 @@ struct target {
 	uid_t owner;      /* of the mailbox */
 	uid_t uid;        /* who appends to it: he, but USER for root */
 	gid_t gid, group; /* likewise; GROUP, which mailboxes belong to */
-	int dir;          /* the mail directory */
 };
 
 static void
@@ -188,70 +187,66 @@ find_target(struct target *t, const char *name)
 	}
 }
 
+/* Take his lock, and see that there is his mailbox.  0 or a BECOME_. */
 static int
-open_directory(void)
+open_mailbox(const struct target *t, struct dotlock *lock)
 {
-	int dir = open(DMA_MAILDIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct stat st;
+	int wrong;
 
-	if (dir < 0 || fstat(dir, &st) < 0)
-		exit(BECOME_UNUSABLE);
-	/* There anybody could replace a mailbox between check and use. */
-	if ((st.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH)
-		exit(BECOME_UNUSABLE);
-	return dir;
+	if (lock->dir < 0)
+		lock->dir = dotlock_directory(DMA_MAILDIR);
+	if (lock->dir < 0)
+		return BECOME_UNUSABLE;
+	/* His, so that dma-local can keep it young. */
+	if (dotlock_take(lock, t->uid, t->group, now_ms() + MBOX_LOCK_MS) < 0)
+		return BECOME_LOCKED;
+	if (dotlock_mailbox(lock->dir, t->name, t->owner, t->uid, t->group) ==
+	    0)
+		return 0;
+	wrong = errno;
+	dotlock_drop(lock);
+	return wrong == EPERM ? BECOME_UNUSABLE : BECOME_LOCKED;
 }
 
 /*
- * Finished under a name that no user has, since theirs begin with no dot: a
- * power cut between open and chown must not leave root's file as a mailbox.
+ * Each byte from him asks for the lock, or gives it back; the answer is a byte
+ * too.  At the end of file he has gone, and the lock goes.
  */
-static bool
-create_mailbox(const struct target *t)
+static void
+serve_lock(const struct target *t, int fd)
 {
-	char fresh[USERNAME_MAX + sizeof("..new")];
-	bool made;
-	int fd;
+	struct dotlock lock = {.dir = -1, .name = t->lock};
+	unsigned char byte;
+	bool held = false;
 
-	(void)snprintf(fresh, sizeof(fresh), ".%s.new", t->name);
-	(void)unlinkat(t->dir, fresh, 0); /* of such a power cut */
-	fd = openat(t->dir, fresh,
-	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return false;
-	made = fchown(fd, t->owner, t->group) == 0 && fchmod(fd, 0660) == 0 &&
-	       fsync(fd) == 0 &&
-	       compat_rename_noreplace(t->dir, fresh, t->name) == 0 &&
-	       fsync(t->dir) == 0;
-	(void)close(fd);
-	return made;
-}
+	while (read(fd, &byte, 1) == 1) {
+		int status = 0;
 
-/* One that is there is never given another owner or mode (V-29). */
-static int
-check_mailbox(const struct target *t)
-{
-	struct stat st;
-
-	if (fstatat(t->dir, t->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT && create_mailbox(t) ? 0 : BECOME_LOCKED;
-	if (S_ISREG(st.st_mode) && st.st_nlink == 1 &&
-	    (st.st_uid == t->owner || st.st_uid == t->uid))
-		return 0;
-	return BECOME_UNUSABLE;
+		if (held)
+			dotlock_drop(&lock);
+		else
+			status = open_mailbox(t, &lock);
+		held = !held && status == 0;
+		byte = (unsigned char)status;
+		if (write(fd, &byte, 1) != 1)
+			break;
+	}
+	if (held)
+		dotlock_drop(&lock);
 }
 
 static int
-run_local(struct target *t)
+run_local(const struct target *t, const char *const *args)
 {
-	char name[] = "dma-local", path[] = "PATH=/usr/bin:/bin";
-	char *argv[] = {name, t->name, NULL}, *environment[] = {path, NULL};
-	int status;
-	pid_t child = fork();
+	int pair[2], status;
+	pid_t child;
 
-	if (child == 0) {
-		if (process_become(t->uid, t->gid) == 0)
-			execve(DMA_LIBEXECDIR "/dma-local", argv, environment);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return BECOME_SYSTEM;
+	if ((child = fork()) == 0) {
+		if (dup2(pair[1], LOCK_FD) == LOCK_FD &&
+		    fcntl(LOCK_FD, F_SETFD, 0) == 0)
+			execute_local(t->uid, t->gid, args);
 		_exit(BECOME_SYSTEM);
 	}
 	/* A service that is stopped ends the child; the lock comes after. */
@@ -259,6 +254,9 @@ run_local(struct target *t)
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)close(JOB_FD); /* the runner must see the child's end of file */
+	(void)close(pair[1]);
+	if (child > 0)
+		serve_lock(t, pair[0]);
 	if (child < 0 || waitpid(child, &status, 0) < 0)
 		return BECOME_SYSTEM;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -267,19 +265,18 @@ run_local(struct target *t)
 static int
 become_recipient(const char *name)
 {
+	const char *const keys[] = {"MAILBOX", NULL};
 	struct target t = {0};
-	struct dotlock lock = {.name = t.lock};
-	int status;
+	char *mailbox = NULL;
 
 	find_target(&t, name);
-	t.dir = lock.dir = open_directory();
-	/* His, so that dma-local can keep it young. */
-	if (dotlock_take(&lock, t.uid, t.group, now_ms() + MBOX_LOCK_MS) < 0)
-		return BECOME_LOCKED;
-	if ((status = check_mailbox(&t)) == 0)
-		status = run_local(&t);
-	dotlock_drop(&lock);
-	return status;
+	/* Root's is appended to, whatever else there is. */
+	if (t.owner == 0)
+		return run_local(&t,
+		    (const char *const[]){"dma-local", "--root", t.name, NULL});
+	read_configuration(keys, &mailbox);
+	return run_local(&t, (const char *const[]){
+				 "dma-local", "--user", t.name, mailbox, NULL});
 }
 
 int
@@ -289,9 +286,12 @@ main(int argc, char **argv)
 	if (!have_job_socket())
 		return BECOME_NOT_ALLOWED;
 	leave_caller();
-	raise_limits();
+	if (process_raise_limits() < 0)
+		return errno == EPERM ? BECOME_LIMITS : BECOME_SYSTEM;
 	if (argc == 2 && strcmp(argv[1], "smtp") == 0)
 		return become_agent();
+	if (argc == 2 && strcmp(argv[1], "alias") == 0)
+		return become_alias();
 	if (argc == 3 && strcmp(argv[1], "local") == 0)
 		return become_recipient(argv[2]);
 	return BECOME_NOT_ALLOWED;

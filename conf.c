@@ -43,19 +43,6 @@ conf_fail(struct reader *r, const char *fmt, ...)
 	return -1;
 }
 
-char *
-conf_trim(char *s)
-{
-	size_t len;
-
-	s += strspn(s, BLANKS);
-	len = strlen(s);
-	while (len > 0 && strchr(BLANKS, s[len - 1]) != NULL)
-		len--;
-	s[len] = '\0';
-	return s;
-}
-
 /* ---- The keys ---- */
 
 /* One list for the table and for conf_keys[]: they cannot differ. */
@@ -133,17 +120,6 @@ set_key(struct reader *r, const char *name, char *value)
 		return conf_fail(r, "%s needs a value", name);
 	r->key = key;
 	return key->set(r, value);
-}
-
-char *
-conf_text(char *line)
-{
-	for (char *p = line; (p = strchr(p, '#')) != NULL; p++)
-		if (p == line || strchr(BLANKS, p[-1]) != NULL) {
-			*p = '\0';
-			break;
-		}
-	return conf_trim(line);
 }
 
 static int

@@ -156,6 +156,13 @@ const struct conf_auth *conf_auth_for(
 char *conf_text(char *line);
 
 /*
+ * For dma-become: the values of some keys (NULL-ended) of root's file; what is
+ * not set, or where there is no file, leaves its slot as it is.  Unchecked,
+ * and the caller's.  Returns 0, or -1 with errno: EPERM others may change it.
+ */
+int conf_root(const char *path, const char *const *keys, char **values);
+
+/*
  * True if domain (any case) means this machine: "localhost", and what
  * LOCALNAMES lists or, where that is not set, MAILNAME and the host name (as
  * dma 0.14 decides).

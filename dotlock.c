@@ -1,12 +1,13 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * dotlock.c - NAME.lock beside a mailbox, as every mail program makes it.
+ * dotlock.c - NAME.lock beside a mailbox, and a missing mailbox.
  *
  * Runs in:   dma-become, as root; dma-local in a private instance.
  * Trusts:    the kernel. Distrusts: every name in the directory.
  * Promises:  through no link and over no file; removes its own lock, or one
- *            that is small and old, and nothing else.
+ *            that is small and old, and nothing else.  A mailbox that is there
+ *            is never given another owner or mode (V-29).
  */
 #include "dotlock.h"
 
@@ -99,4 +100,65 @@ dotlock_drop(const struct dotlock *l)
 	if (fstatat(l->dir, l->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    st.st_dev == l->dev && st.st_ino == l->ino)
 		(void)unlinkat(l->dir, l->name, 0);
+}
+
+int
+dotlock_directory(const char *path)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (dir < 0)
+		return -1;
+	/* There anybody could replace a mailbox between check and use. */
+	if (fstat(dir, &st) == 0 &&
+	    (st.st_mode & (S_IWOTH | S_ISVTX)) != S_IWOTH)
+		return dir;
+	(void)close(dir);
+	errno = EPERM;
+	return -1;
+}
+
+/*
+ * Finished under a name that no user has, since theirs begin with no dot: a
+ * power cut between open and chown must not leave root's file as a mailbox.
+ */
+static bool
+create_mailbox(int dir, const char *name, uid_t owner, gid_t group)
+{
+	char fresh[USERNAME_MAX + sizeof("..new")];
+	bool made;
+	int fd;
+
+	(void)snprintf(fresh, sizeof(fresh), ".%s.new", name);
+	(void)unlinkat(dir, fresh, 0); /* of such a power cut */
+	fd = openat(dir, fresh,
+	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	made = fchown(fd, owner, group) == 0 && fchmod(fd, 0660) == 0 &&
+	       fsync(fd) == 0 &&
+	       compat_rename_noreplace(dir, fresh, name) == 0 &&
+	       fsync(dir) == 0;
+	(void)close(fd);
+	return made;
+}
+
+int
+dotlock_mailbox(
+    int dir, const char *name, uid_t owner, uid_t writer, gid_t group)
+{
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno == ENOENT && create_mailbox(dir, name, owner, group))
+			return 0;
+		errno = EAGAIN;
+		return -1;
+	}
+	if (S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+	    (st.st_uid == owner || st.st_uid == writer))
+		return 0;
+	errno = EPERM;
+	return -1;
 }

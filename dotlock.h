@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * dotlock.h - NAME.lock beside a mailbox, as every mail program makes it.
+ * dotlock.h - NAME.lock beside a mailbox, and a missing mailbox.
  */
 #ifndef DMA_DOTLOCK_H
 #define DMA_DOTLOCK_H
@@ -35,5 +35,19 @@ void dotlock_drop(const struct dotlock *l);
  * after the deadline.
  */
 int dotlock_pause(int64_t deadline, long *ms);
+
+/*
+ * Open a directory for mailboxes.  Returns it, or -1 with errno: EPERM is one
+ * where everybody could replace them.
+ */
+int dotlock_directory(const char *path);
+
+/*
+ * See that a user's mailbox is there, or make it; the caller is root, and has
+ * its lock.  Returns 0, or -1 with errno: EPERM it is no file with one name
+ * that belongs to owner or to writer; EAGAIN it cannot be made now.
+ */
+int dotlock_mailbox(
+    int dir, const char *name, uid_t owner, uid_t writer, gid_t group);
 
 #endif

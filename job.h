@@ -22,7 +22,8 @@
 #include "buf.h"
 #include "conf.h"
 
-#define JOB_FD 3 /* the agent's end of the pair */
+#define JOB_FD  3 /* the agent's end of the pair */
+#define LOCK_FD 4 /* dma-local's word with dma-become about its dotlock */
 
 /*
  * How dma-become ends when it could not start an agent ("dma-become smtp",
@@ -35,7 +36,8 @@ enum {
 	BECOME_SYSTEM = 71,   /* an error of the system: defer */
 	BECOME_UNUSABLE = 72, /* mailbox's owner, links, type, place: defer */
 	BECOME_LOCKED = 75,   /* it, or its lock, is taken or not made: defer */
-	BECOME_NOT_ALLOWED = 77
+	BECOME_NOT_ALLOWED = 77,
+	BECOME_CONFIG = 78 /* others than root may change dma.conf: defer */
 };
 
 enum outcome_class {

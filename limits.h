@@ -101,12 +101,18 @@
 
 /* Local delivery, milliseconds unless said. */
 #define MBOX_LOCK_MS       20000
-#define MBOX_STALE_S       500  /* age of a dotlock whose owner is gone */
-#define MBOX_POLL_FIRST_MS 5    /* most programs hold a lock for an instant */
-#define MBOX_POLL_MAX_MS   25   /* who looks seldom never gets a busy lock */
-#define DOTLOCK_SIZE_MAX   64   /* bytes; a larger NAME.lock is a mailbox */
+#define MBOX_STALE_S       500 /* age of a dotlock whose owner is gone */
+#define MBOX_POLL_FIRST_MS 5   /* most programs hold a lock for an instant */
+#define MBOX_POLL_MAX_MS   25  /* who looks seldom never gets a busy lock */
+#define DOTLOCK_SIZE_MAX   64  /* bytes; a larger NAME.lock is a mailbox */
+#define MAILDIR_TRIES_MAX  10  /* names for one message, each taken */
+#define FORWARD_FILE_MAX   (64 * 1024) /* bytes; one submission's arguments */
+#define EXTENSION_MAX      32          /* bytes of user+extension's file */
 #define TARGET_MAX         1000 /* bytes of MAILBOX, or of a file or command */
 #define COMMAND_WORDS_MAX  64   /* a command and its arguments */
+#define COMMAND_OUTPUT_MAX 1000 /* bytes kept, of what it says */
+#define COMMAND_MS         600000  /* for one; procmail's is 960 s */
+#define DELIVERY_MS        1200000 /* for a message; the runner waits 30 min */
 /*
  * A runner that is silent for so long, all its pauses together, may have been
  * stopped by its user, again and again, who must not keep another's mailbox

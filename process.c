@@ -294,6 +294,54 @@ process_reset_scheduling(void)
 	(void)setpriority(PRIO_PROCESS, 0, 0);
 }
 
+#define MB ((rlim_t)1 << 20)
+
+#ifdef __GLIBC__
+typedef __rlimit_resource_t resource_name; /* an enumeration there */
+#else
+typedef int resource_name;
+#endif
+
+/* What an agent is given, and the least that it can work with. */
+static const struct {
+	resource_name resource;
+	rlim_t want, need;
+} limits[] = {
+    {RLIMIT_FSIZE, RLIM_INFINITY, 64 * MB},
+    {RLIMIT_CPU, RLIM_INFINITY, RLIM_INFINITY},
+#ifdef RLIMIT_AS
+    {RLIMIT_AS, RLIM_INFINITY, 64 * MB},
+#endif
+    {RLIMIT_DATA, RLIM_INFINITY, 64 * MB},
+    {RLIMIT_STACK, 8 * MB, MB / 4},
+    {RLIMIT_NOFILE, 1024, 64},
+    {RLIMIT_NPROC, RLIM_INFINITY, 32},
+};
+
+int
+process_raise_limits(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		rlim_t want = limits[i].want;
+		struct rlimit now, more;
+
+		if (getrlimit(limits[i].resource, &now) == -1)
+			return -1;
+		more.rlim_cur = now.rlim_cur > want ? now.rlim_cur : want;
+		more.rlim_max = now.rlim_max > want ? now.rlim_max : want;
+		if (setrlimit(limits[i].resource, &more) == 0)
+			continue;
+		/* Root in a container must make do with the hard limit. */
+		now.rlim_cur = now.rlim_max;
+		if (setrlimit(limits[i].resource, &now) == -1 ||
+		    now.rlim_cur < limits[i].need) {
+			errno = EPERM;
+			return -1;
+		}
+	}
+	return 0;
+}
+
 static bool
 setid_programs_work(void)
 {

@@ -53,6 +53,12 @@ void process_detach(bool keep_stderr);
 void process_reset_scheduling(void);
 
 /*
+ * Raise every limit to what an agent wants.  Returns 0, or -1 with errno: EPERM
+ * one is refused, and below what it needs.
+ */
+int process_raise_limits(void);
+
+/*
  * True if this process may start agents: limits are enough for a message of
  * size bytes and, where need_setid (agents are started by dma-become; a
  * private instance of a user does without), set-id programs work: no

@@ -40,8 +40,9 @@ DMA_OBJS=	options.o options_ctl.o help.o submit.o smtpd.o smtpd_text.o \
 		select.o bounce.o job.o peer.o spool.o spool_draft.o \
 		spool_journal.o spool_old.o spool_wake.o envelope.o addr.o \
 		addr_parse.o header.o conf.o conf_relay.o conf_value.o \
-		senders.o mailbox.o aliases_parse.o aliases_scan.o $(FLOOR0)
-BECOME_OBJS=	dotlock.o $(FLOOR0)
+		conf_text.o senders.o mailbox.o aliases_parse.o \
+		aliases_scan.o $(FLOOR0)
+BECOME_OBJS=	dotlock.o conf_text.o $(FLOOR0)
 SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
 		smtp_body.o smtp_trace.o smtp_io.o smtp_reply.o smtp_task.o \
 		auth.o job.o \
@@ -49,12 +50,16 @@ SMTP_OBJS=	targets.o smtp.o smtp_send.o smtp_envelope.o \
 		net.o crypto.o crypto_certificate.o \
 		dns.o dns_parse.o dns_files.o dns_query.o sandbox.o addr.o base64.o \
 		$(FLOOR0)
-LOCAL_OBJS=	dotlock.o job.o addr.o $(FLOOR0)
+LOCAL_OBJS=	local_copy.o local_mbox.o local_maildir.o local_command.o \
+		local_forward.o dotlock.o job.o mailbox.o \
+		aliases_parse.o aliases_scan.o conf.o conf_relay.o conf_value.o \
+		conf_text.o envelope.o addr.o addr_parse.o $(FLOOR0)
 MAINS=		dma.o become.o agent.o local.o
 PROGRAMS=	dma dma-become dma-smtp dma-local
 
 DEFS=		-D_GNU_SOURCE -DDMA_VERSION=\"$(VERSION)\" \
 		-DDMA_CONFDIR=\"$(CONFDIR)\" -DDMA_SPOOLDIR=\"$(SPOOLDIR)\" \
+		-DDMA_SBINDIR=\"$(SBIN)\" \
 		-DDMA_LIBEXECDIR=\"$(LIBEXEC)\" -DDMA_MAILDIR=\"$(MAILDIR)\" \
 		-DDMA_ALIASES=\"$(ALIASES)\" \
 		-DDMA_SUBMIT_SOCKET=\"$(SUBMIT_SOCKET)\" -DDMA_USER=\"$(USER)\" \

@@ -136,23 +136,23 @@ MUTANTS = [Mutant(*m) for m in (
      "if (commit(n, s) == -1 || mark_told(n->f) == -1)",
      "if (mark_told(n->f) == -1)", [("kill", "notice")]),
     # Mailboxes.
-    ("the mailbox is not synced", "local.c",
-     "if (a->error == 0 && unread == 0 && fsync(a->fd) < 0)",
-     "if (a->error == 0 && unread == 0 && a->fd < 0)", [("power", "mailbox")]),
-    ("a new mailbox's name is not synced", "local.c",
-     "			sync_directory(l->path);",
-     "			if (l->path == NULL)\n"
-     "				sync_directory(l->path);",
+    ("the mailbox is not synced", "local_mbox.c",
+     "if (c->error == 0 && unread == 0 && fsync(a->fd) < 0)",
+     "if (c->error == 0 && unread == 0 && a->fd < 0)", [("power", "mailbox")]),
+    ("a new mailbox's name is not synced", "local_mbox.c",
+     "			sync_directory(m->path);",
+     "			if (m->path == NULL)\n"
+     "				sync_directory(m->path);",
      [("power", "new-mailbox")]),
-    ("a failed append is forgotten", "local.c",
-     "write_full(a->fd, a->waiting.data, a->waiting.len) < 0)\n"
-     "		a->error = errno;",
-     "write_full(a->fd, a->waiting.data, a->waiting.len) < 0)\n"
-     "		a->error = 0;", [("errors", "mailbox")]),
-    ("half an append is not taken back", "local.c",
+    ("a failed append is forgotten", "local_copy.c",
+     "c->write(c->to, c->waiting.data, c->waiting.len) < 0)\n"
+     "		c->error = errno;",
+     "c->write(c->to, c->waiting.data, c->waiting.len) < 0)\n"
+     "		c->error = 0;", [("errors", "mailbox")]),
+    ("half an append is not taken back", "local_mbox.c",
      "if (ftruncate(a->fd, a->end) < 0 || fsync(a->fd) < 0)",
      "if (a->fd < 0)", [("errors", "large-mailbox")]),
-    ("a torn end is not healed", "local.c", "	heal_end(a);\n",
+    ("a torn end is not healed", "local_mbox.c", "	heal_end(a);\n",
      "	if (a->fd < 0)\n		heal_end(a);\n",
      [("kill", "large-mailbox")]),
 )]

@@ -29,8 +29,9 @@ from instance import wait_for
 
 HOP, JOB, READY, RESULT, DONE = 1, 2, 3, 5, 6
 DEFER, SENT = 0, 1
-NO_USER, LIMITS, SYSTEM = 67, 69, 71
-UNUSABLE, LOCKED, NOT_ALLOWED = 72, 75, 77
+NO_USER, LIMITS, SYSTEM, NOT_ALLOWED, BAD_CONF = 67, 69, 71, 77, 78
+UNUSABLE = "is not usable: it must be a file with one link"
+LOCKED = "is locked by another program"
 CAP_SYS_RESOURCE = 24
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 RECORD_MAX = 160 * 1024
@@ -56,13 +57,15 @@ def hop_record(user, timeouts=100):
             + numbers(timeouts, 0))
 
 
-def job_record(number, length, sender="bob@example.org", to=("alice",)):
+def job_record(number, length, sender="bob@example.org", to=("alice",),
+               target=""):
     record = (numbers(JOB, number) + string("0123456789ABCDEFGHIJ")
               + string(sender) + numbers(0) + string("") + numbers(0)
               + struct.pack(">QQ", 0, length) + numbers(len(to)))
     for index, address in enumerate(to):
         record += (numbers(index) + string(address) + string("")
-                   + string("root@example.org") + string("") + numbers(0))
+                   + string("root@example.org") + string(target)
+                   + numbers(0))
     return record
 
 
@@ -200,7 +203,8 @@ class Place:
         self.libexec.mkdir(mode=0o755)
         subprocess.run(
             ["make", "-s", "-f", house.TOP / "Makefile", "LIBEXEC=%s"
-             % self.libexec, "MAILDIR=%s" % self.mail, "USER=mail",
+             % self.libexec, "MAILDIR=%s" % self.mail,
+             "CONFDIR=%s" % self.out, "USER=mail",
              "GROUP=mail", "AGENTUSER=dmatest", "dma-local", "dma-become"],
             cwd=self.libexec, check=True, stdin=subprocess.DEVNULL)
         os.chmod(self.libexec / "dma-local", 0o755)
@@ -322,7 +326,7 @@ def test_delivers(alone):
     one, = alone.messages()
     assert one["Return-Path"] == "<bob@example.org>"
     assert one["X-Original-To"] == "root@example.org"
-    assert one["Delivered-To"] == alone.user
+    assert one["Delivered-To"] == alone.user + "@client.example"
     assert one["Subject"] == "hello"
     assert one.get_payload() == "hello\n"
     assert stat.S_IMODE(alone.mbox.stat().st_mode) == 0o600
@@ -683,10 +687,13 @@ def test_delivers_to_another_user(door):
     assert set(ids(child, "Groups")) <= {bob.pw_gid}
     with open("/proc/%d/environ" % child, encoding="ascii") as file:
         assert file.read() == "PATH=/usr/bin:/bin\0"
-    # The waiting parent holds no data: /dev/null and the directory.
-    held = {os.readlink("/proc/%d/fd/%s" % (agent.pid, fd))
-            for fd in os.listdir("/proc/%d/fd" % agent.pid)}
-    assert held == {"/dev/null", str(door.mail)}
+    # The waiting parent holds no data: /dev/null, the directory, and the
+    # socket over which it is asked for the lock.
+    held = [os.readlink("/proc/%d/fd/%s" % (agent.pid, fd))
+            for fd in os.listdir("/proc/%d/fd" % agent.pid)]
+    assert sum(x.startswith("socket:") for x in held) == 1
+    assert {x for x in held if not x.startswith("socket:")} == {
+        "/dev/null", str(door.mail)}
     assert ids(agent.pid) == [0] * 4
     assert agent.finish() == 0
     st = (door.mail / "bob").stat()
@@ -772,9 +779,10 @@ def test_name_in_another_case(door, name):
     assert door.names() == ["bob", "bob.lock"]
     child = child_of(agent.pid)
     with open("/proc/%d/cmdline" % child, "rb") as file:
-        assert file.read() == b"dma-local\0bob\0"
+        assert file.read() == b"dma-local\0--user\0bob\0"
     assert agent.finish() == 0
-    assert b"\nDelivered-To: bob\n" in (door.mail / "bob").read_bytes()
+    assert (b"\nDelivered-To: bob@client.example\n"
+            in (door.mail / "bob").read_bytes())
     assert door.names() == ["bob"]
 
 
@@ -818,6 +826,14 @@ def test_our_own_users_are_missing(door, missing, args):
     finally:
         accounts.write_text(before)
     assert door.names() == []
+
+
+def refused(door, name, why):
+    agent = door.become("local", name).start(name)
+    result, = agent.deliver(door.message())
+    assert (result.outcome, result.dsn) == (DEFER, "4.2.0")
+    assert why in result.text
+    assert agent.finish() == 0
 
 
 def plant_symlink(path, other):
@@ -871,7 +887,7 @@ def test_planted_mailbox(door, plant):
         chown_to_bob(other)
     plant(door.mail / "bob", other)
     before = os.lstat(door.mail / "bob")
-    assert door.become("local", "bob").finish() == UNUSABLE
+    refused(door, "bob", UNUSABLE)
     assert os.lstat(door.mail / "bob")[:6] == before[:6]
     assert other.read_bytes() == b"precious\n"
     assert not (door.mail / "bob.lock").exists()
@@ -879,23 +895,23 @@ def test_planted_mailbox(door, plant):
 
 
 @as_root
-@pytest.mark.parametrize("mode, status", [
-    (0o777, UNUSABLE), (0o1777, 0), (0o755, 0), (0o2775, 0)])
-def test_mode_of_mail_directory(door, mode, status):
+@pytest.mark.parametrize("mode", [0o1777, 0o755, 0o2775])
+def test_mode_of_mail_directory(door, mode):
+    os.chmod(door.mail, 0o777)
+    refused(door, "bob", UNUSABLE)
+    assert door.names() == []
     os.chmod(door.mail, mode)
-    agent = door.become("local", "bob")
-    if status == 0:
-        agent.start("bob")
-        assert agent.deliver(door.message())[0].outcome == SENT
-    assert agent.finish() == status
-    assert door.names() == (["bob"] if status == 0 else [])
+    agent = door.become("local", "bob").start("bob")
+    assert agent.deliver(door.message())[0].outcome == SENT
+    assert agent.finish() == 0
+    assert door.names() == ["bob"]
 
 
 @as_root
 def test_mail_directory_missing_or_linked(door):
     shutil.move(door.mail, door.top / "elsewhere")
     try:
-        assert door.become("local", "bob").finish() == UNUSABLE
+        refused(door, "bob", UNUSABLE)
         os.symlink(door.top / "elsewhere", door.mail)
         agent = door.become("local", "bob").start("bob")
         assert agent.deliver(door.message())[0].outcome == SENT
@@ -936,10 +952,11 @@ def test_stale_lock(door):
 @as_root
 def test_lock_that_is_dropped(door):
     path = make_lock(door, 0)
-    agent = door.become("local", "bob")
+    agent = door.become("local", "bob").start("bob")
+    agent.hand_over(door.message())
     time.sleep(0.3)
     path.unlink()
-    assert agent.start("bob").deliver(door.message())[0].outcome == SENT
+    assert agent.results(1)[0].outcome == SENT
     assert agent.finish() == 0
 
 
@@ -953,9 +970,18 @@ def test_locks_that_stay(door):
     other = door.mail / "dmatest.lock"
     other.write_text(text)
     os.utime(other, (0, 0))
-    agents = [door.become("local", name)
+    agents = [door.become("local", name).start(name)
               for name in ("bob", "alice", "dmatest")]
-    assert [agent.finish(60) for agent in agents] == [LOCKED] * 3
+    for agent in agents:
+        agent.sock.settimeout(60)
+        agent.hand_over(door.message())
+        agent.hand_over(door.message(), 2)
+    for number in 1, 2:  # what it could not have it does not wait for again
+        for agent in agents:
+            result, = agent.results(number)
+            assert (result.outcome, result.dsn) == (DEFER, "4.2.0")
+            assert LOCKED in result.text
+    assert [agent.finish(60) for agent in agents] == [0] * 3
     assert door.names() == ["alice.lock", "bob.lock", "dmatest.lock"]
     assert other.read_text() == text
 
@@ -1021,7 +1047,7 @@ def test_local_names_match_in_any_case(system):
     system.wait_delivered()
     found = system.mailbox("bob")
     assert {m["Subject"] for m in found} == {"one"}
-    assert {m["Delivered-To"] for m in found} == {"bob"}
+    assert {m["Delivered-To"] for m in found} == {"bob@client.example"}
     system.wait_idle()
     assert os.listdir(system.maildir) == ["bob"]
 

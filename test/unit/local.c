@@ -10,10 +10,12 @@
 int dma_local_main(int argc, char **argv);
 #include "../../local.c"
 #undef main
-#include "../../dotlock.c"
 
 #include <ftw.h>
 #include <setjmp.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <time.h>
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -22,6 +24,8 @@ int dma_local_main(int argc, char **argv);
 
 struct world {
 	char dir[64];
+	char *path, *lock; /* the mailbox, its dotlock */
+	bool spool;        /* it lies in the mail directory; we have its lock */
 	struct local *local;
 	struct outcome outcome;
 	const char *sender, *orig;
@@ -47,9 +51,13 @@ set_up(void **state)
 		return -1;
 	w->local = xcalloc(1, sizeof(*w->local));
 	w->local->user = "alice";
-	w->local->path = xasprintf("%s/mbox", w->dir);
-	w->local->lock = xasprintf("%s/mbox.lock", w->dir);
-	w->local->own_lock = true;
+	w->path = xasprintf("%s/mbox", w->dir);
+	w->lock = xasprintf("%s/mbox.lock", w->dir);
+	w->local->role = LOCAL_PRIVATE;
+	w->local->mailbox = w->path;
+	w->local->host = xstrdup("here.example");
+	w->local->timeouts = 100;
+	w->local->have_lock = true;
 	w->local->wait_ms = 40;
 	w->sender = "bob@example.org";
 	(void)signal(SIGXFSZ, SIG_IGN); /* as process_enter() does */
@@ -63,8 +71,9 @@ tear_down(void **state)
 	struct world *w = *state;
 
 	(void)nftw(w->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-	free(w->local->path);
-	free(w->local->lock);
+	free(w->path);
+	free(w->lock);
+	free(w->local->host);
 	free(w->local);
 	free(w);
 	return 0;
@@ -83,7 +92,7 @@ write_file(const char *path, const char *data, size_t len)
 static void
 set_mailbox(const struct world *w, const char *text)
 {
-	write_file(w->local->path, text, strlen(text));
+	write_file(w->path, text, strlen(text));
 }
 
 /* The mailbox, or NULL; the caller's. */
@@ -93,7 +102,7 @@ get_mailbox(const struct world *w, size_t *len)
 	char *text;
 	size_t n;
 
-	if (read_file(w->local->path, 1 << 28, &text, &n, NULL) < 0)
+	if (read_file(w->path, 1 << 28, &text, &n, NULL) < 0)
 		return NULL;
 	if (len != NULL)
 		*len = n;
@@ -127,6 +136,22 @@ open_message(const struct world *w, const char *data, size_t len)
 	return fd;
 }
 
+static void
+deliver_with(struct world *w, const struct job *j)
+{
+	char address[] = "alice@here.example";
+	struct delivery d = {.local = w->local,
+	    .job = j,
+	    .to = &j->recipients[0],
+	    .address = address,
+	    .outcome = &w->outcome};
+
+	if (w->spool)
+		mbox_deliver(&d, w->path, MBOX_LOCK_SPOOL);
+	else
+		deliver(w->local, j, &w->outcome);
+}
+
 /* Deliver a message of len bytes whose job says that it has so many. */
 static void
 deliver_job(struct world *w, const char *data, size_t len, uint64_t said)
@@ -148,7 +173,7 @@ deliver_job(struct world *w, const char *data, size_t len, uint64_t said)
 		small.rlim_cur = w->room;
 	memset(&w->outcome, 0, sizeof(w->outcome));
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	deliver(w->local, &j, &w->outcome);
+	deliver_with(w, &j);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	(void)close(j.fd);
 	free(orig);
@@ -160,7 +185,7 @@ static enum outcome_class
 deliver_bytes(struct world *w, const char *data, size_t len)
 {
 	deliver_job(w, data, len, len);
-	assert_int_equal(access(w->local->lock, F_OK), -1);
+	assert_int_equal(access(w->lock, F_OK), -1);
 	return w->outcome.class;
 }
 
@@ -216,10 +241,10 @@ test_first_message(void **state)
 	assert_string_equal(after_from_line(text, "bob@example.org"),
 	    "Return-Path: <bob@example.org>\n"
 	    "X-Original-To: root@example.org\n"
-	    "Delivered-To: alice\n"
+	    "Delivered-To: alice@here.example\n"
 	    "Subject: x\n\nhello\n\n");
 	free(text);
-	assert_int_equal(stat(w->local->path, &st), 0);
+	assert_int_equal(stat(w->path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
@@ -234,7 +259,7 @@ test_null_sender(void **state)
 	text = get_mailbox(w, NULL);
 	assert_non_null(text);
 	assert_string_equal(after_from_line(text, "MAILER-DAEMON"),
-	    "Return-Path: <>\nDelivered-To: alice\na: b\n\nc\n\n");
+	    "Return-Path: <>\nDelivered-To: alice@here.example\na: b\n\nc\n\n");
 	free(text);
 }
 
@@ -253,7 +278,7 @@ test_hostile_sender(void **state)
 	assert_string_equal(after_from_line(text, "\"a_b\"__From_x___@h"),
 	    "Return-Path: <\"a_b\"__From_x___@h>\n"
 	    "X-Original-To: a_Bcc:_b\n"
-	    "Delivered-To: alice\na: b\n\nc\n\n");
+	    "Delivered-To: alice@here.example\na: b\n\nc\n\n");
 	free(text);
 }
 
@@ -295,14 +320,14 @@ test_quoting(void **state)
 		const char *rest;
 		char *text;
 
-		(void)unlink(w->local->path);
+		(void)unlink(w->path);
 		assert_int_equal(
 		    deliver_text(w, texts[i].message), OUTCOME_SENT);
 		text = get_mailbox(w, NULL);
 		assert_non_null(text);
-		rest = strstr(text, "Delivered-To: alice\n");
+		rest = strstr(text, "Delivered-To: alice@here.example\n");
 		assert_non_null(rest);
-		assert_string_equal(rest + 20, texts[i].stored);
+		assert_string_equal(strchr(rest, '\n') + 1, texts[i].stored);
 		free(text);
 	}
 }
@@ -314,13 +339,13 @@ test_quoting_across_blocks(void **state)
 	static const char tail[] = "\n>>From x\nFrom y\nFr\n>\nz\n";
 	static const char stored[] = "\n>>>From x\n>From y\nFr\n>\nz\n\n";
 	struct world *w = *state;
-	char *message = xmalloc(BLOCK + sizeof(tail));
+	char *message = xmalloc(COPY_BLOCK + sizeof(tail));
 
-	for (size_t pad = BLOCK - sizeof(tail); pad <= BLOCK; pad++) {
+	for (size_t pad = COPY_BLOCK - sizeof(tail); pad <= COPY_BLOCK; pad++) {
 		char *text;
 		size_t len;
 
-		(void)unlink(w->local->path);
+		(void)unlink(w->path);
 		memset(message, 'p', pad);
 		memcpy(message + pad, tail, sizeof(tail) - 1);
 		len = pad + sizeof(tail) - 1;
@@ -417,9 +442,9 @@ test_unreadable_mailbox(void **state)
 	if (geteuid() == 0)
 		skip(); /* root reads everything */
 	set_mailbox(w, "torn");
-	assert_int_equal(chmod(w->local->path, 0200), 0);
+	assert_int_equal(chmod(w->path, 0200), 0);
 	assert_int_equal(deliver_text(w, "a: b\n\nc\n"), OUTCOME_SENT);
-	assert_int_equal(chmod(w->local->path, 0600), 0);
+	assert_int_equal(chmod(w->path, 0600), 0);
 	text = get_mailbox(w, NULL);
 	assert_non_null(text);
 	assert_memory_equal(text, "torn\n\n", 6);
@@ -432,10 +457,10 @@ test_missing_where_it_may_not_be_made(void **state)
 {
 	struct world *w = *state;
 
-	w->local->own_lock = false;
+	w->spool = true;
 	(void)deliver_text(w, "a: b\n\nc\n");
 	assert_deferred(w, "4.2.0", "cannot open the mailbox");
-	assert_int_equal(access(w->local->path, F_OK), -1);
+	assert_int_equal(access(w->path, F_OK), -1);
 }
 
 /* Where the mail directory's rules are known, the cure is said as well. */
@@ -447,11 +472,11 @@ test_mailbox_of_wrong_mode(void **state)
 	if (geteuid() == 0)
 		skip(); /* root may write everything */
 	set_mailbox(w, "old\n");
-	assert_int_equal(chmod(w->local->path, 0), 0);
+	assert_int_equal(chmod(w->path, 0), 0);
 	(void)deliver_text(w, "a: b\n\nc\n");
 	assert_deferred(w, "4.2.0", "cannot open the mailbox");
 	assert_null(strstr(w->outcome.text, "chmod"));
-	w->local->own_lock = false;
+	w->spool = true;
 	(void)deliver_text(w, "a: b\n\nc\n");
 	assert_deferred(w, "4.2.0", "(chmod 660, chgrp " DMA_GROUP ")");
 }
@@ -506,8 +531,8 @@ test_no_plain_file(void **state)
 		struct stat st;
 
 		write_file(other, "precious\n", 9);
-		(void)remove(w->local->path);
-		make[i](w->local->path, other);
+		(void)remove(w->path);
+		make[i](w->path, other);
 		(void)deliver_text(w, "a: b\n\nc\n");
 		assert_deferred(w, "4.2.0", "the mailbox");
 		if (stat(other, &st) == 0)
@@ -527,7 +552,7 @@ test_flock_held(void **state)
 	int fd;
 
 	set_mailbox(w, "old\n\n");
-	fd = open(w->local->path, O_RDONLY | O_CLOEXEC);
+	fd = open(w->path, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
 	(void)deliver_text(w, "a: b\n\nc\n");
@@ -571,7 +596,7 @@ test_fcntl_held(void **state)
 	pid_t pid;
 
 	set_mailbox(w, "old\n\n");
-	pid = lock_in_child(w->local->path);
+	pid = lock_in_child(w->path);
 	(void)deliver_text(w, "a: b\n\nc\n");
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
@@ -585,8 +610,8 @@ make_dotlock(const struct world *w, const char *text, time_t age)
 {
 	struct timespec times[2] = {{0, UTIME_OMIT}, {time(NULL) - age, 0}};
 
-	write_file(w->local->lock, text, strlen(text));
-	assert_int_equal(utimensat(AT_FDCWD, w->local->lock, times, 0), 0);
+	write_file(w->lock, text, strlen(text));
+	assert_int_equal(utimensat(AT_FDCWD, w->lock, times, 0), 0);
 }
 
 static const struct {
@@ -615,7 +640,7 @@ test_dotlock(void **state)
 		make_dotlock(w, dotlocks[i].text, dotlocks[i].age);
 		deliver_job(w, "a\n", 2, 2);
 		assert_int_equal(w->outcome.class, dotlocks[i].want);
-		left = lstat(w->local->lock, &st) == 0;
+		left = lstat(w->lock, &st) == 0;
 		assert_int_equal(left, dotlocks[i].want == OUTCOME_DEFER);
 		if (left)
 			assert_int_equal(st.st_size, strlen(dotlocks[i].text));
@@ -627,11 +652,11 @@ test_dotlock_is_directory(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(mkdir(w->local->lock, 0700), 0);
+	assert_int_equal(mkdir(w->lock, 0700), 0);
 	deliver_job(w, "a\n", 2, 2);
 	assert_int_equal(w->outcome.class, OUTCOME_DEFER);
 	assert_string_equal(w->outcome.dsn, "4.2.0");
-	assert_int_equal(rmdir(w->local->lock), 0);
+	assert_int_equal(rmdir(w->lock), 0);
 }
 
 /* The one that dma-become made is kept young, and is not ours to remove. */
@@ -641,24 +666,24 @@ test_dotlock_of_become(void **state)
 	struct world *w = *state;
 	struct stat st;
 
-	w->local->own_lock = false;
+	w->spool = true;
 	set_mailbox(w, "");
 	make_dotlock(w, "123\n", 400);
 	deliver_job(w, "a\n", 2, 2);
 	assert_int_equal(w->outcome.class, OUTCOME_SENT);
-	assert_int_equal(stat(w->local->lock, &st), 0);
+	assert_int_equal(stat(w->lock, &st), 0);
 	assert_true(st.st_mtime > time(NULL) - 100);
 }
 
 /* ---- What fails half-way ---- */
 
 /* Room for: nothing, some of our lines, one block, all but a byte or two. */
-static const rlim_t rooms[] = {0, 20, BLOCK + 1, 3 * BLOCK};
+static const rlim_t rooms[] = {0, 20, COPY_BLOCK + 1, 3 * COPY_BLOCK};
 
 static void
 test_file_size_limit(void **state)
 {
-	static char message[3 * BLOCK];
+	static char message[3 * COPY_BLOCK];
 	static const char old[] = "old, and torn";
 	struct world *w = *state;
 
@@ -705,7 +730,7 @@ test_message_is_no_file(void **state)
 	assert_deferred(w, "4.3.0", "without its message");
 	(void)close(ends_of_pipe[0]);
 	(void)close(ends_of_pipe[1]);
-	assert_int_equal(access(w->local->path, F_OK), -1);
+	assert_int_equal(access(w->path, F_OK), -1);
 }
 
 #define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
