@@ -49,6 +49,8 @@ value_of(char *line, const char *key)
 	if (*value == '\0' || *value == '#')
 		return NULL;
 	*value++ = '\0';
+	if (strcmp(name, "ALIASES") == 0) /* a key of 0.14: see conf.c */
+		value[strcspn(value, "#")] = '\0';
 	return strcmp(name, key) == 0 ? conf_trim(value) : NULL;
 }
 

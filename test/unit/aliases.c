@@ -476,6 +476,83 @@ test_load(void **state)
 	unlink(path);
 }
 
+/* A ~/.forward's targets, with '\n' for what ends each. */
+static const char *
+forwarded(const char *text, struct reports *r)
+{
+	static char all[1024];
+	struct buf b = {0};
+	size_t faults;
+
+	*r = (struct reports){0};
+	faults = aliases_forward("f", text, strlen(text), &b, report, r);
+	assert_int_equal(faults, r->count);
+	assert_true(b.len < sizeof(all));
+	memcpy(all, buf_str(&b), b.len);
+	all[b.len] = '\0';
+	for (size_t i = 0; i < b.len; i++)
+		if (all[i] == '\0')
+			all[i] = '\n';
+	buf_free(&b);
+	return all;
+}
+
+static void
+test_forward(void **state)
+{
+	static const struct {
+		const char *text, *targets;
+	} cases[] = {
+	    {"", ""},
+	    {"# nothing\n\n", ""},
+	    {"joe@x.example", "joe@x.example\n"},
+	    {"\\joe, ann@x.example\r\n", "\\joe\nann@x.example\n"},
+	    {"joe ann\n# no\nbob (me)\n", "joe\nann\nbob\n"},
+	    {"Joe Doe <joe@x.example>", "joe@x.example\n"},
+	    {"/file\n/dir/\n~/file\n~/dir/\n",
+		"/file\n/dir/\n~/file\n~/dir/\n"},
+	    {"\"~/My Mail/\"", "~/My Mail/\n"},
+	    {"\"|/bin/a 'b c' \\\"d e\\\"\"", "|/bin/a 'b c' \"d e\"\n"},
+	    {"|\"/bin/a b\"", "|/bin/a b\n"},
+	    {"|/bin/a", "|/bin/a\n"},
+	    {"\\me, \"|/bin/vacation me\"", "\\me\n|/bin/vacation me\n"},
+	};
+	struct reports r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_string_equal(
+		    forwarded(cases[i].text, &r), cases[i].targets);
+		assert_int_equal(r.count, 0);
+	}
+}
+
+static void
+test_forward_faults(void **state)
+{
+	static const struct {
+		const char *text, *report;
+	} cases[] = {
+	    {":include:/list", "f:1: \":include:/list\" is not allowed"},
+	    {"me\n\nerror:550 no\n", "f:3: \"error:550 no\" is not allowed"},
+	    {"|/bin/a b", "f:1: \"b\" follows a command"},
+	    {"\"|exec /bin/a\"", "f:1: \"\"|exec /bin/a\"\" is no command"},
+	    {"\"|/bin/a || exit 75\"", "is for a shell"},
+	    {"~/", "must be ~/file"},
+	    {"a@@b", "f:1: \"a@@b\" "},
+	    {"\"me\nyou", "f:1: a quote is not closed"},
+	    {"me: you", "f:1: "},
+	};
+	struct reports r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		(void)forwarded(cases[i].text, &r);
+		if (r.count == 0 || strstr(r.text, cases[i].report) == NULL)
+			fail_msg("%s: \"%s\"", cases[i].text, r.text);
+	}
+}
+
 int
 main(void)
 {
@@ -490,6 +567,8 @@ main(void)
 	    cmocka_unit_test(test_large),
 	    cmocka_unit_test(test_hostile_runs),
 	    cmocka_unit_test(test_load),
+	    cmocka_unit_test(test_forward),
+	    cmocka_unit_test(test_forward_faults),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -971,6 +971,86 @@ test_rewriting_keys(void **state)
 	refused("LIFETIME 0", "LIFETIME");
 }
 
+static void
+write_conf(const char *path, const char *text, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_full(fd, text, strlen(text)), 0);
+	assert_int_equal(fchmod(fd, mode), 0);
+	(void)close(fd);
+}
+
+/* What dma-become reads is what dma reads. */
+static void
+test_root_keys(void **state)
+{
+	static const char *const texts[] = {
+	    "",
+	    "# x\nALIASES /a\n",
+	    "\xef\xbb\xbf"
+	    "ALIASES /a\r\nMAILBOX ~/M/\r\nALIASUSER daemon\r\n",
+	    "  ALIASES\t/a  \n MAILBOX  |/bin/a 'b c'  # no\n",
+	    "ALIASES /a#b\nMAILBOX ~/a#b\nALIASUSER daemon # me\n",
+	    "MAILBOX ~/a\nMAILBOX ~/b\nALIASES /a\nALIASES /b",
+	    "MAILBOXES",
+	    "#MAILBOX ~/a\n",
+	};
+	const char *const keys[] = {"ALIASES", "MAILBOX", "ALIASUSER", NULL};
+	char path[] = "/tmp/unit-conf.XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	(void)close(fd);
+	for (size_t i = 0; i < ARRAY_LEN(texts) && geteuid() == 0; i++) {
+		char *values[] = {
+		    xstrdup(DMA_ALIASES), NULL, xstrdup(DMA_ALIASUSER)};
+		struct conf *c = parse_as(texts[i], false);
+
+		write_conf(path, texts[i], 0640);
+		assert_int_equal(conf_root(path, keys, values), 0);
+		if (c != NULL) {
+			assert_string_equal(values[0], c->aliases);
+			assert_string_equal(values[2], c->aliasuser);
+			assert_int_equal(values[1] == NULL, c->mailbox == NULL);
+			if (values[1] != NULL)
+				assert_string_equal(values[1], c->mailbox);
+		} else
+			assert_null(values[1]); /* "MAILBOXES" */
+		for (size_t k = 0; k < ARRAY_LEN(values); k++)
+			free(values[k]);
+		conf_free(c);
+	}
+	(void)unlink(path);
+}
+
+static void
+test_root_keys_of_others(void **state)
+{
+	static const mode_t modes[] = {0660, 0602, 0666};
+	const char *const keys[] = {"MAILBOX", NULL};
+	char path[] = "/tmp/unit-conf.XXXXXX", *value = NULL;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	(void)close(fd);
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		write_conf(path, "MAILBOX |/bin/a\n", modes[i]);
+		assert_int_equal(conf_root(path, keys, &value), -1);
+	}
+	if (geteuid() == 0)
+		assert_int_equal(chown(path, 1, (gid_t)-1), 0);
+	assert_int_equal(chmod(path, 0600), 0);
+	assert_int_equal(conf_root(path, keys, &value), -1);
+	assert_null(value);
+	(void)unlink(path);
+	assert_int_equal(conf_root(path, keys, &value), 0);
+	assert_null(value);
+}
+
 int
 main(void)
 {
@@ -1004,6 +1084,8 @@ main(void)
 	    cmocka_unit_test(test_rewriting_keys),
 	    cmocka_unit_test(test_shipped_conf),
 	    cmocka_unit_test(test_shipped_auth),
+	    cmocka_unit_test(test_root_keys),
+	    cmocka_unit_test(test_root_keys_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -12,6 +12,7 @@ int dma_local_main(int argc, char **argv);
 #undef main
 
 #include <ftw.h>
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -733,6 +734,105 @@ test_message_is_no_file(void **state)
 	assert_int_equal(access(w->path, F_OK), -1);
 }
 
+/* ---- Other places ---- */
+
+static enum outcome_class
+deliver_into(struct world *w, const char *mailbox, const char *text)
+{
+	w->local->mailbox = mailbox;
+	deliver_job(w, text, strlen(text), strlen(text));
+	return w->outcome.class;
+}
+
+static void
+test_maildir(void **state)
+{
+	struct world *w = *state;
+	char *path = xasprintf("%s/a/", w->dir), *text, *name;
+	DIR *new;
+	struct dirent *e;
+	size_t count = 0, len;
+
+	free(w->local->host);
+	w->local->host = xstrdup("a/b:c.example");
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(
+		    deliver_into(w, path, "a: b\n\nFrom c"), OUTCOME_SENT);
+	assert_string_equal(w->outcome.text, "delivered to maildir");
+	name = xasprintf("%s/new", path);
+	new = opendir(name);
+	assert_non_null(new);
+	while ((e = readdir(new)) != NULL) {
+		char *file = xasprintf("%s/%s", name, e->d_name);
+
+		if (e->d_name[0] != '.') {
+			count++;
+			assert_non_null(
+			    strstr(e->d_name, ".a\\057b\\072c.example"));
+			assert_int_equal(
+			    read_file(file, 1000, &text, &len, NULL), 0);
+			assert_string_equal(text,
+			    "Return-Path: <bob@example.org>\n"
+			    "Delivered-To: alice@a/b:c.example\n"
+			    "a: b\n\nFrom c\n");
+			free(text);
+		}
+		free(file);
+	}
+	assert_int_equal(count, 3);
+	(void)closedir(new);
+	free(name);
+	free(path);
+}
+
+static void
+test_maildir_that_cannot_be(void **state)
+{
+	static char message[3 * COPY_BLOCK];
+	struct world *w = *state;
+	char *path = xasprintf("%s/a/", w->dir);
+	char *file = xasprintf("%s/f", w->dir);
+	char *beneath = xasprintf("%s/no/a/", w->dir);
+	char *in_file = xasprintf("%s/f/", w->dir), *tmp;
+
+	write_file(file, "", 0);
+	assert_int_equal(deliver_into(w, in_file, "a\n"), OUTCOME_DEFER);
+	assert_deferred(w, "4.2.0", "cannot use the maildir: Not a directory");
+	assert_int_equal(deliver_into(w, beneath, "a\n"), OUTCOME_DEFER);
+	memset(message, 'x', sizeof(message) - 1);
+	w->room = COPY_BLOCK;
+	assert_int_equal(deliver_into(w, path, message), OUTCOME_DEFER);
+	assert_deferred(w, "4.2.2", "mailbox is full");
+	tmp = xasprintf("%s/tmp", path);
+	assert_int_equal(rmdir(tmp), 0); /* there is nothing in it */
+	free(tmp);
+	free(in_file);
+	free(beneath);
+	free(file);
+	free(path);
+}
+
+static void
+test_extension(void **state)
+{
+	static const struct {
+		const char *given, *taken;
+	} cases[] = {{NULL, ""}, {"", ""}, {"Lists", "lists"},
+	    {"a+b=c-d_e.f", "a+b=c-d_e.f"}, {"../x", ""}, {".x", ""},
+	    {"a/b", ""}, {"a b", ""}, {"a\nb", ""},
+	    {"0123456789012345678901234567890",
+		"0123456789012345678901234567890"},
+	    {"012345678901234567890123456789012", ""}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct delivery d = {0};
+
+		take_extension(&d, cases[i].given);
+		assert_string_equal(d.extension, cases[i].taken);
+	}
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int
@@ -759,6 +859,9 @@ main(void)
 	    EACH(test_file_size_limit),
 	    EACH(test_message_shorter_than_said),
 	    EACH(test_message_is_no_file),
+	    EACH(test_maildir),
+	    EACH(test_maildir_that_cannot_be),
+	    EACH(test_extension),
 	};
 
 	return cmocka_run_group_tests_name("local", tests, NULL, NULL);
