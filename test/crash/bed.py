@@ -52,7 +52,8 @@ HARMLESS = frozenset("""
 class Scenario:
     def __init__(self, name, good=(), bad=(), later=(), deliver=False,
                  background=False, local=False, body=BODY, mailbox=None,
-                 dropped=False, remove=False, old=False, sender=SENDER):
+                 dropped=False, remove=False, old=False, sender=SENDER,
+                 box=None, forward=False):
         self.name = name
         self.good, self.bad, self.later = list(good), list(bad), list(later)
         self.deliver = deliver  # what is traced is the run of the queue
@@ -62,6 +63,8 @@ class Scenario:
         self.old = old  # the queue is DragonFly dma's; set-id programs only
         self.remove = remove  # what is traced is dmactl queue remove
         self.sender = sender
+        self.box = box  # a local user's mail goes to "maildir" or "command"
+        self.forward = forward  # or on from there; set-id programs only
 
     @property
     def everyone(self):
@@ -87,7 +90,8 @@ class Scenario:
 
     def submission(self):
         mode = () if self.background else ("-odq",)
-        return (*mode, "-i", "-f", self.sender, *self.everyone)
+        to = [Installed.mailbox_user] if self.forward else self.everyone
+        return (*mode, "-i", "-f", self.sender, *to)
 
 
 ONE, THREE = ["a@dest.example"], ["%s@dest.example" % x for x in "abc"]
@@ -105,6 +109,9 @@ SCENARIOS = {s.name: s for s in (
     Scenario("new-mailbox", local=True, deliver=True),
     Scenario("large-mailbox", local=True, deliver=True, mailbox=EARLIER,
              body=LARGE),
+    Scenario("maildir", local=True, deliver=True, box="maildir"),
+    Scenario("command", local=True, deliver=True, box="command"),
+    Scenario("forward", ONE, deliver=True, forward=True),
     Scenario("takeover", THREE[:2], deliver=True, old=True),
 )}
 
@@ -180,6 +187,7 @@ class Measured:
         self.relay(self.sink, **keys)
         self.template = {}
         self.text_path = scratch / "text"
+        self.maildir_path = scratch / "Maildir"
         self.trace_path = scratch.parent / (scratch.name + ".trace")
 
     def refusal(self, address):
@@ -201,6 +209,7 @@ class Measured:
             scenario.good = [self.mailbox_user]
         self.write(self.text_path, "Subject: crash\n\n" + scenario.body)
         self.template = {}
+        self.furnish()
         self.reset()
         if scenario.old:
             self.template = self.old_queue()
@@ -210,6 +219,9 @@ class Measured:
             self.template = {
                 n: (self.spool / n).read_bytes() for n in self.queue()}
             assert len(self.template) == 1
+
+    def furnish(self):
+        """Where local mail goes."""
 
     def old_queue(self):
         """As DragonFly's dma leaves it: a pair of files a recipient."""
@@ -232,6 +244,7 @@ class Measured:
                 os.unlink(self.spool / name)
         self.empty_log()
         self.mbox_path.unlink(missing_ok=True)
+        shutil.rmtree(self.maildir_path, ignore_errors=True)
         self.lock_path().unlink(missing_ok=True)
         for name, data in self.template.items():
             self.put(self.spool / name, data)
@@ -241,6 +254,13 @@ class Measured:
         self.sink.connections.clear()
         self.sink.violations.clear()
         self.first_pass = True
+
+    def make_maildir(self):
+        """One that is there already."""
+        if self.scenario.box == "maildir":
+            for name in "", "tmp", "new", "cur":
+                (self.maildir_path / name).mkdir()
+                self.own(self.maildir_path / name)
 
     def lock_path(self):
         return self.mbox_path.with_name(self.mbox_path.name + ".lock")
@@ -307,7 +327,11 @@ class Measured:
                 count.update(message.recipients)
             else:
                 wrong.append("a message of %d bytes" % len(message.data))
-        if self.scenario.local:
+        if self.scenario.box == "maildir":
+            self.count_maildir(count, wrong)
+        elif self.scenario.box == "command":
+            self.count_commands(count)
+        elif self.scenario.local:
             self.count_mailbox(count, wrong)
         return count, wrong
 
@@ -345,6 +369,21 @@ class Measured:
             else:
                 wrong.append("in the mailbox: %r" % piece[:60])
 
+    def count_maildir(self, count, wrong):
+        """Each file in new is whole, whatever was done to us."""
+        for path in (self.maildir_path / "new").glob("*"):
+            text = path.read_bytes().partition(b"\n\n")[2]
+            if text == self.scenario.body.encode():
+                count[self.mailbox_user] += 1
+            elif not self.after_cut:
+                wrong.append("in the maildir: %r" % text[-60:])
+
+    def count_commands(self, count):
+        """What a command was given whole; what it makes of half is its."""
+        if self.mbox_path.exists():
+            count[self.mailbox_user] += self.mbox_path.read_bytes().count(
+                b"\n\n" + self.scenario.body.encode())
+
     def snapshot(self):
         """Who has it, and what is on disk about that."""
         return self.copies()[0], self.statuses()
@@ -355,6 +394,10 @@ class Measured:
         for count, statuses in snapshots:
             n += count[who] > had and statuses.get(who, "-") in open_still
             n += who in statuses["taken, and still there"]
+            # Submitted again by him who forwards it, but not yet recorded.
+            n += self.scenario.forward and (
+                statuses.get(Installed.mailbox_user, "-") in open_still and
+                (count[who] > 0 or who in statuses))
             had = count[who]
         return n
 
@@ -414,6 +457,13 @@ class Bed(Measured, instance.Private):
         self.operator = self.mailbox_user = self.user
         self.begin(tracer, self.directory, TIMEOUTS=1)
 
+    def furnish(self):
+        boxes = {None: self.mbox_path, "maildir": "%s/" % self.maildir_path,
+                 "command": "|/bin/dd of=%s oflag=append conv=notrunc,fsync "
+                            "bs=1M iflag=fullblock status=none"
+                            % self.mbox_path}
+        self.relay(self.sink, TIMEOUTS=1, MAILBOX=boxes[self.scenario.box])
+
     def empty_log(self):
         self.log_path.unlink(missing_ok=True)
 
@@ -426,12 +476,25 @@ class Bed(Measured, instance.Private):
 class Installed(Measured, instance.System):
     """The set-id programs at work: alice submits, root's run recovers."""
 
+    mailbox_user = "bob"
+
     def __init__(self, root, tracer):
         super().__init__(root)
-        self.operator, self.mailbox_user = "root", "bob"
+        self.operator = "root"
         self.mbox_path = self.maildir / "bob"
         instance.System.reset(self)
+        self.home = house.ROOT_SCRATCH / "bob"
+        self.home.mkdir(exist_ok=True)
+        accounts = house.ROOT_SCRATCH / "etc" / "passwd"
+        accounts.write_text(re.sub(r"(?m)^(bob:.*):[^:]*:/bin/sh$",
+                                   r"\1:%s:/bin/sh" % self.home,
+                                   accounts.read_text()))
         self.begin(tracer, root)
+
+    def furnish(self):
+        self.put(self.home / ".forward",
+                 "".join(self.scenario.good if self.scenario.forward
+                         else []).encode())
 
     def reset(self):
         Measured.reset(self)
@@ -440,8 +503,8 @@ class Installed(Measured, instance.System):
         os.truncate(self.log_path, 0)
 
     def put(self, path, data):
-        user, mode = ("bob", 0o600) if path == self.mbox_path else (
-            "alice", 0o660)
+        user, mode = ("bob", 0o600) if path in (
+            self.mbox_path, self.home / ".forward") else ("alice", 0o660)
         path.write_bytes(data)
         os.chown(path, instance.pwd.getpwnam(user).pw_uid,
                  instance.pwd.getpwnam("mail").pw_gid)

@@ -24,7 +24,8 @@ import power
 import soak
 import sweep
 
-PRIVATE = [s.name for s in bed.SCENARIOS.values() if not s.old]
+PRIVATE = [s.name for s in bed.SCENARIOS.values()
+           if not s.old and not s.forward]
 DELIVERIES = [x for x in PRIVATE if bed.SCENARIOS[x].deliver]
 ROWS = {  # what is done to which scenarios
     "kill": PRIVATE,
@@ -37,6 +38,9 @@ ROWS = {  # what is done to which scenarios
     # Without those whose runner goes on waiting: each would take a minute.
     "errors": ["submission", "submission-3", "removal", *DELIVERIES],
 }
+# What another program does with half a message is its own affair.
+ROWS["errors"].remove("command")
+ROWS["power"] = [x for x in PRIVATE if x != "command"]
 SHORT = {
     "kill": ["submission", "whole", "notice", "mailbox"],
     "race": ["delivery"],
@@ -44,7 +48,8 @@ SHORT = {
     "power": ["submission", "delivery", "new-mailbox"],
     "errors": ["submission"],
 }
-INSTALLED = ["whole", "delivery-3", "notice", "mailbox", "takeover"]
+INSTALLED = ["whole", "delivery-3", "notice", "mailbox", "forward",
+             "takeover"]
 
 
 def power_cut(s, name, first_fault_ends=False):

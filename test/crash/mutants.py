@@ -155,6 +155,15 @@ MUTANTS = [Mutant(*m) for m in (
     ("a torn end is not healed", "local_mbox.c", "	heal_end(a);\n",
      "	if (a->fd < 0)\n		heal_end(a);\n",
      [("kill", "large-mailbox")]),
+    ("a message in a maildir is not synced", "local_maildir.c",
+     "if (c->error == 0 && unread == 0 && fsync(fd) < 0)",
+     "if (c->error == 0 && unread == 0 && fd < 0)", [("power", "maildir")]),
+    ("its name in new is not synced", "local_maildir.c",
+     "else if (fsync(fresh) < 0)", "else if (fresh < 0)",
+     [("power", "maildir")]),
+    ("a command's end is not looked at", "local_command.c",
+     "else if (!WIFEXITED(status))", "else if (c->pid < 0)",
+     [("kill-one", "command")]),
 )]
 
 

@@ -42,6 +42,11 @@ class Inode:
         return out
 
 
+def target(operation):
+    """The name that it makes, or takes away."""
+    return operation[2 if operation[0] in ("rename", "link") else 1]
+
+
 def play(data, operations):
     """Writes (at, bytes) and cuts (at, None), in order."""
     for at, piece in operations:
@@ -57,9 +62,9 @@ class Disk:
 
     def __init__(self, b):
         self.inodes, self.names, self.dirty = {}, {}, []
-        self.directories = {
-            str(os.stat(d).st_ino): str(d) for d in (b.spool, b.directory)}
-        for directory in (b.spool, b.directory):
+        places = [b.spool, b.directory, *b.maildir_path.glob("*")]
+        self.directories = {str(os.stat(d).st_ino): str(d) for d in places}
+        for directory in places:
             for entry in os.scandir(directory):
                 if entry.is_file() and not OURS.match(entry.name):
                     self.names[entry.path] = str(entry.inode())
@@ -74,7 +79,11 @@ class Disk:
             self.dirty.append((what, *f))
         elif what == "sync" and f[0] in self.directories:
             top = self.directories[f[0]]
-            mine = [x for x in self.dirty if os.path.dirname(x[1]) == top]
+            mine = [x for x in self.dirty if os.path.dirname(target(x)) == top]
+            # A new name in another directory holds the file that it had.
+            moved = {x[1] for x in mine if x[0] == "rename"}
+            mine = [x for x in self.dirty if x in mine or
+                    x[0] == "create" and x[1] in moved]
             self.names = apply(self.names, mine)
             self.dirty = [x for x in self.dirty if x not in mine]
         elif what == "unknown":
@@ -140,6 +149,7 @@ def cut(name, first_fault_ends=False):
     """Record a run, and recover from every disk that it may have left."""
     b = sweep.bed_for(name)
     b.reset()
+    b.make_maildir()
     disk = Disk(b)
     trace = b.trace("-r", b.directory)
     sent = [(m.time * 1e6, m) for m in b.sink.messages]
@@ -158,7 +168,8 @@ def cut(name, first_fault_ends=False):
         if faults:
             wrong.append(("on disk %s" % [
                 (os.path.basename(p), len(d)) for p, d in state
-                if os.path.dirname(p) == str(b.spool) or "mbox" in p],
+                if os.path.dirname(p) == str(b.spool) or "mbox" in p
+                or "Maildir" in p],
                           faults))
             if first_fault_ends:
                 break
@@ -170,10 +181,12 @@ def recover_from(b, files, before, accepted, at_the_end):
     template, b.template = b.template, {}
     b.reset()
     b.template = template
+    b.make_maildir()
     b.mbox_path.unlink(missing_ok=True)
     for path, data in files.items():
         if os.path.dirname(path) == str(b.spool) or \
-                os.path.basename(path).startswith("mbox"):
+                os.path.basename(path).startswith("mbox") or \
+                str(b.maildir_path) in path:
             b.put(bed.pathlib.Path(path), data)
     b.recover()
     b.sink.messages.extend(before)

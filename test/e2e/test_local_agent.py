@@ -6,6 +6,7 @@ job.h and look at the mailbox.  dma-local is tried as any user, as in a private
 instance; dma-become by root alone, installed in a place of its own.
 """
 
+import collections
 import ctypes
 import errno
 import fcntl
@@ -301,8 +302,8 @@ class Private:
     def start(self, timeouts=100):
         return self.spawn().start(self.user, timeouts)
 
-    def message(self, data=b"Subject: hello\n\nhello\n"):
-        return self.place.message(data)
+    def message(self, data=b"Subject: hello\n\nhello\n", name="message"):
+        return self.place.message(data, name)
 
     def messages(self):
         return [m for m in mailbox.mbox(str(self.mbox), create=False)]
@@ -395,6 +396,68 @@ def test_two_agents_at_once(alone):
         assert len(ours) == count
         assert {m.get_payload() for m in ours} == {letter * 100000 + "\n"}
     assert len(found) == 2 * count
+
+
+class Reader(threading.Thread):
+    """A mail program that takes all there is out of the mailbox, again and
+    again, under the locks that everybody agrees on."""
+
+    def __init__(self, mbox):
+        super().__init__()
+        self.mbox, self.lock = mbox, str(mbox) + ".lock"
+        self.texts, self.over, self.rounds = [], False, 0
+
+    def run(self):
+        while not self.over:
+            self.take()
+            time.sleep(0.003)
+        self.take()
+
+    def take(self):
+        try:
+            os.close(os.open(self.lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return
+        try:
+            with open(self.mbox, "r+b") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX)
+                text = file.read()
+                file.truncate(0)
+            self.texts.append(text)
+            self.rounds += text != b""
+        except FileNotFoundError:
+            pass
+        finally:
+            os.unlink(self.lock)
+
+
+def test_eight_writers_and_a_reader(alone):
+    count = 200
+    paths = [alone.message(b"Subject: %d\n\nFrom %d\n" % (n, n) * (1 + n % 3),
+                           "message.%d" % n) for n in range(8)]
+    agents = [alone.start() for _ in paths]
+    outcomes, reader = [], Reader(alone.mbox)
+
+    def deliver_all(agent, path):
+        for number in range(1, count + 1):
+            outcomes.append(agent.deliver(path, number)[0].outcome)
+
+    threads = [threading.Thread(target=deliver_all, args=pair)
+               for pair in zip(agents, paths)]
+    for thread in [reader, *threads]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    reader.over = True
+    reader.join()
+    assert [agent.finish() for agent in agents] == [0] * 8
+    assert outcomes == [SENT] * 8 * count
+    alone.mbox.write_bytes(b"".join(reader.texts))
+    found = collections.Counter(
+        (m["Subject"], m.get_payload()) for m in alone.messages())
+    assert reader.rounds > 10
+    assert sum(found.values()) == 8 * count
+    assert len(found) == 8 and set(found.values()) == {count}
 
 
 def test_one_recipient_at_a_time(alone):
@@ -583,6 +646,51 @@ def test_refuses_what_is_no_job_socket(door, kind):
 def test_refuses_other_arguments(door, args):
     assert door.become(*args).finish() == NOT_ALLOWED
     assert door.names() == [] and os.listdir(door.out) == []
+
+
+@as_root
+@pytest.mark.parametrize("text, mode, owner, status", [
+    ("ALIASUSER root\n", 0o644, 0, NOT_ALLOWED),
+    ("ALIASUSER mail\n", 0o644, 0, NOT_ALLOWED),
+    ("ALIASUSER no-such-user\n", 0o644, 0, SYSTEM),
+    ("", 0o664, 0, BAD_CONF), ("", 0o646, 0, BAD_CONF),
+    ("", 0o644, 54321, BAD_CONF)])
+def test_alias_user_and_whose_configuration(door, text, mode, owner, status):
+    conf = door.out / "dma.conf"
+    conf.write_text(text)
+    conf.chmod(mode)
+    os.chown(conf, owner, 0)
+    assert door.become("alias").finish() == status
+    if status == BAD_CONF:
+        assert door.become("local", "bob").finish() == status
+    assert door.names() == []
+
+
+@as_root
+def test_alias_user_has_nothing(door):
+    account = pwd.getpwnam("dovenull")
+    (door.out / "dma.conf").write_text("ALIASUSER dovenull\nALIASES /x y\n")
+    os.chown(door.out / "dma.conf", 0, 0)
+    agent = door.become("alias")
+    assert agent.receive()[0] == READY
+    assert ids(agent.pid) == [account.pw_uid] * 4
+    assert ids(agent.pid, "Gid") == [account.pw_gid] * 4
+    assert set(ids(agent.pid, "Groups")) <= {account.pw_gid}
+    with open("/proc/%d/cmdline" % agent.pid, "rb") as file:
+        assert file.read() == b"dma-local\0--alias\0dovenull\0/x y\0"
+    assert agent.finish() == 0
+
+
+@as_root
+def test_maildir_takes_no_lock(door):
+    """No lock while the mailbox in the mail directory is not meant."""
+    (door.out / "dma.conf").write_text("MAILBOX |/bin/true\n")
+    agent = door.become("local", "bob").start("bob")
+    result, = agent.deliver(door.message())
+    assert result.text == "delivered to command /bin/true", result
+    assert door.names() == []
+    (door.out / "dma.conf").unlink()
+    assert agent.finish() == 0
 
 
 @as_root
