@@ -177,6 +177,8 @@ def test_greylisting(private, smtp):
     private.relay(sink)
     private.submit("grey@x.example", "plain@x.example")
     private.wait_deferred()
+    instance.wait_for(lambda: private.logged("status=sent"),
+                      "the other one to have it")
     assert sink.recipients_seen() == ["plain@x.example"]
     listing = private.mailq()
     assert "greylisted" in listing and "plain@" not in listing
