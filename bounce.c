@@ -9,41 +9,21 @@
  * Promises:  a recipient is marked as told only after its notice is committed
  *            (or is not wanted); a message nobody can be told of is kept.
  */
-#include "bounce.h"
+#include "bounce_parts.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "aliases.h"
-#include "expand.h"
 #include "log.h"
 #include "util.h"
 
-#define TEXT_WIDTH 72  /* bytes of a line, where it has a blank */
-#define WORD_MAX   900 /* bytes without a blank, then cut (RFC 5322, 2.1.1) */
-#define SAY_MAX    2048
-#define SAID       " said: " /* what smtp_io.c writes around a server's reply */
-#define IN_REPLY   " (in reply to "
-
-/* One notice in the making. */
-struct notice {
-	const struct conf *conf;
-	struct spool_file *f; /* the message it is about */
-	bool delay;           /* of what waits; else of what failed */
-	struct recipients readers;
-	bool for_postmaster;
-	struct addr to;
-	struct envelope env;
-	struct spool_draft draft;
-	struct journal_entry *reasons;
-	bool full; /* the whole message goes back, not its header alone */
-	char last; /* byte of the header so far */
-};
+#define LATEST (7 * 86400) /* seconds; later was a clock that was wrong */
 
 /* ---- Whom it is for, and whom about ---- */
 
@@ -53,12 +33,14 @@ failed(const struct recipient *r)
 	return r->status == STATUS_FAILED;
 }
 
-static bool
-covered(const struct notice *n, size_t i)
+bool
+notice_covers(const struct notice *n, size_t i)
 {
 	const struct recipient *r = &n->f->env.recipients[i];
 
-	if (n->delay)
+	if (n->kind == NOTICE_OF_SUCCESS)
+		return recipient_owed(r) && !failed(r);
+	if (n->kind == NOTICE_OF_DELAY)
 		return recipient_open(r) &&
 		       recipient_wants_notice(r, NOTIFY_DELAY);
 	return failed(r) && recipient_wants_notice(r, NOTIFY_FAILURE);
@@ -70,14 +52,13 @@ lowest_covered(const struct notice *n)
 {
 	size_t i;
 
-	for (i = 0; i < n->f->env.nrecipients && !covered(n, i); i++)
+	for (i = 0; i < n->f->env.nrecipients && !notice_covers(n, i); i++)
 		continue;
 	return i;
 }
 
-/* Bare addresses of ours get our name, where the two fit together. */
-static struct addr
-qualified(const struct notice *n, const struct addr *a)
+struct addr
+notice_qualified(const struct notice *n, const struct addr *a)
 {
 	struct addr copy = *a;
 	const char *why;
@@ -93,7 +74,7 @@ expand_reader(struct notice *n, const struct addr *to)
 	struct aliases aliases;
 	const char *why;
 
-	n->to = qualified(n, to);
+	n->to = notice_qualified(n, to);
 	/* Bad lines were reported when mail was submitted. */
 	if (aliases_load(&aliases, n->conf->aliases, NULL, NULL) == -1)
 		return -1;
@@ -137,308 +118,14 @@ static int
 choose_readers(struct notice *n)
 {
 	const struct envelope *e = &n->f->env;
-	const char *about = strpbrk(e->id, "wx");
+	const char *about = strpbrk(e->id, "swx");
 
 	/* No third notice about a notice: its id would be none. */
-	if (about != NULL && strpbrk(about + 1, "wx") != NULL)
+	if (about != NULL && strpbrk(about + 1, "swx") != NULL)
 		return 0;
 	if (!addr_is_null(&e->sender) && expand_reader(n, &e->sender) == -1)
 		return -1;
 	return n->readers.count > 0 ? 0 : choose_postmaster(n);
-}
-
-/* ---- Saying it ---- */
-
-static void say(struct notice *n, const char *fmt, ...) PRINTFLIKE(2, 3);
-
-/* An append that failed makes the commit fail: no check at each line. */
-static void
-say(struct notice *n, const char *fmt, ...)
-{
-	char text[SAY_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	(void)spool_append(&n->draft, text, strlen(text));
-}
-
-/* The words of a text, on as many lines as they need, the first as told. */
-static void
-say_folded(struct notice *n, const char *before, const char *text)
-{
-	size_t column = 0, len;
-
-	while (*(text += strspn(text, " ")) != '\0') {
-		len = strcspn(text, " ");
-		if (len > WORD_MAX)
-			len = WORD_MAX;
-		if (column > 0 && column + len > TEXT_WIDTH) {
-			before = "\n    ";
-			column = 0;
-		}
-		say(n, "%s%.*s", before, (int)len, text);
-		before = " ";
-		column += len + 1;
-		text += len;
-	}
-	say(n, "\n");
-}
-
-/*
- * An address as a delivery-status field's value.  That part is ASCII by
- * definition, so others are written with code points (RFC 6533, 3).
- */
-static void
-say_recipient(struct notice *n, const struct addr *to)
-{
-	struct addr a = qualified(n, to);
-	const char *p = a.text;
-	size_t len;
-
-	/* At the text's end, and only there, no character begins. */
-	say(n, "Final-Recipient: %s; ", addr_is_ascii(&a) ? "rfc822" : "utf-8");
-	for (; (len = addr_utf8_len(p, strlen(p))) > 0; p += len) {
-		unsigned point = (unsigned char)*p & (0x7fU >> len);
-
-		for (size_t i = 1; i < len; i++)
-			point = point << 6 | ((unsigned char)p[i] & 0x3fU);
-		if (len == 1)
-			say(n, "%c", *p);
-		else
-			say(n, "\\x{%X}", point);
-	}
-	say(n, "\n");
-}
-
-/* The byte that "+XX" stands for (RFC 3461, 4), or -1. */
-static int
-xtext_byte(const char *s)
-{
-	char hex[3] = "";
-
-	if (*s != '+' || strspn(s + 1, "0123456789ABCDEF") < 2)
-		return -1;
-	memcpy(hex, s + 1, 2);
-	return (int)strtol(hex, NULL, 16);
-}
-
-/* Undo xtext; what is none, or not printable, stays. */
-static void
-say_xtext(struct notice *n, const char *s)
-{
-	for (; *s != '\0'; s++) {
-		int byte = xtext_byte(s);
-
-		if (ascii_isprint(byte))
-			s += 2;
-		else
-			byte = (unsigned char)*s;
-		say(n, "%c", byte);
-	}
-	say(n, "\n");
-}
-
-/* ---- The parts ---- */
-
-#define EIGHTBIT "Content-Transfer-Encoding: 8bit\n"
-
-static void
-say_header(struct notice *n)
-{
-	const char *id = n->env.id, *host = n->conf->mailname;
-	char date[RFC5322_DATE_LEN];
-
-	say(n,
-	    "Date: %s\nFrom: Mail Delivery System <MAILER-DAEMON@%s>\n"
-	    "To: <%s>\nSubject: %s\n"
-	    "Message-ID: <%s@%s>\nAuto-Submitted: auto-replied\n"
-	    "MIME-Version: 1.0\n"
-	    "Content-Type: multipart/report; report-type=delivery-status;\n"
-	    "\tboundary=\"=_%s\"\n" EIGHTBIT
-	    "\nThis is a report in MIME format (RFC 3464).\n",
-	    rfc5322_date(date, sizeof(date), n->env.arrival), host, n->to.text,
-	    n->delay ? "Mail Is Delayed, Delivery Goes On"
-		     : "Undelivered Mail Returned to Sender",
-	    id, host, id);
-}
-
-static void
-say_part(struct notice *n, const char *fields)
-{
-	say(n, "\n--=_%s\nContent-Type: %s\n", n->env.id, fields);
-}
-
-static void
-say_reason(struct notice *n, size_t i)
-{
-	const struct recipient *r = &n->f->env.recipients[i];
-	const char *text = n->reasons[i].text;
-
-	say(n, "<%s>", r->addr.text);
-	if (r->orig != NULL)
-		say(n, ", to which <%s> led", r->orig);
-	say_folded(
-	    n, "\n    ", *text == '\0' ? "The reason was not recorded." : text);
-	say(n, "\n");
-}
-
-static char *
-retry_until(const struct notice *n, char date[RFC5322_DATE_LEN])
-{
-	return rfc5322_date(
-	    date, RFC5322_DATE_LEN, n->f->env.arrival + n->conf->lifetime);
-}
-
-static void
-say_what_happened(struct notice *n)
-{
-	const char *host = n->conf->hostname;
-	bool one = envelope_count(&n->f->env, STATUS_FAILED) == 1;
-	char date[RFC5322_DATE_LEN];
-
-	if (n->delay)
-		say(n,
-		    "Your message waits for delivery to what is named below."
-		    "\nYou need do nothing: %s tries again\nuntil %s.\n\n",
-		    host, retry_until(n, date));
-	else
-		say(n,
-		    "%s could not be delivered to the recipient%s below,\n"
-		    "and %s will not try again for %s.\n\n",
-		    n->for_postmaster ? "A message" : "Your message",
-		    one ? "" : "s", host, one ? "it" : "them");
-}
-
-static void
-say_text(struct notice *n)
-{
-	const struct envelope *e = &n->f->env;
-
-	say_part(n, "text/plain; charset=utf-8\n" EIGHTBIT);
-	say_what_happened(n);
-	for (size_t i = 0; i < e->nrecipients; i++)
-		if (covered(n, i))
-			say_reason(n, i);
-	if (n->delay)
-		say(n, "If that comes to nothing, another report will say so."
-		       "\n\n");
-	else if (n->for_postmaster)
-		say(n, "You get this report because the message has no sender\n"
-		       "who could be told.\n\n");
-	else
-		say(n, "Other recipients are not affected. To try once more,\n"
-		       "correct what is named above and send it again.\n\n");
-	say(n,
-	    "Its queue id is %s. Attached are a report for programs\n"
-	    "and %s.\n",
-	    e->id, n->full ? "the message" : "the message's header");
-}
-
-/*
- * A server's reply is what follows "said: ", less the remark that says which
- * command it answers; other reasons are our own words.
- */
-static void
-say_diagnostic(struct notice *n, const char *text)
-{
-	char reply[OUTCOME_TEXT_MAX + 1], *remark;
-	const char *said = strstr(text, SAID);
-
-	if (said == NULL && *text != '\0')
-		say_folded(n, "Diagnostic-Code: x-local; ", text);
-	if (said == NULL)
-		return;
-	(void)compat_strlcpy(reply, said + strlen(SAID), sizeof(reply));
-	if ((remark = strstr(reply, IN_REPLY)) != NULL)
-		*remark = '\0';
-	say_folded(n, "Diagnostic-Code: smtp; ", reply);
-}
-
-/* A delay is never a status of class 5, whatever deferred it (RFC 3463, 2). */
-static void
-say_action(struct notice *n, const char *dsn)
-{
-	if (n->delay)
-		say(n, "Action: delayed\nStatus: %s\n",
-		    dsn[0] == '4' ? dsn : "4.0.0");
-	else
-		say(n, "Action: failed\nStatus: %s\n",
-		    dsn[0] == '4' || dsn[0] == '5' ? dsn : "5.0.0");
-}
-
-static void
-say_status(struct notice *n, size_t i)
-{
-	const struct recipient *r = &n->f->env.recipients[i];
-	const struct journal_entry *reason = &n->reasons[i];
-	char date[RFC5322_DATE_LEN];
-	size_t type = r->orcpt == NULL ? 0 : strcspn(r->orcpt, ";");
-	size_t host = strcspn(reason->relay, "[");
-
-	say(n, "\n");
-	if (type > 0 && r->orcpt[type] == ';') {
-		say(n, "Original-Recipient: %.*s; ", (int)type, r->orcpt);
-		say_xtext(n, r->orcpt + type + 1);
-	}
-	say_recipient(n, &r->addr);
-	say_action(n, reason->dsn);
-	if (host > 0 && reason->relay[host] == '[')
-		say(n, "Remote-MTA: dns; %.*s\n", (int)host, reason->relay);
-	say_diagnostic(n, reason->text);
-	if (reason->when != 0)
-		say(n, "Last-Attempt-Date: %s\n",
-		    rfc5322_date(date, sizeof(date), reason->when));
-	if (n->delay)
-		say(n, "Will-Retry-Until: %s\n", retry_until(n, date));
-}
-
-static void
-say_report(struct notice *n)
-{
-	const struct envelope *e = &n->f->env;
-	char date[RFC5322_DATE_LEN];
-
-	say_part(n, "message/delivery-status\n");
-	if (e->envid != NULL) {
-		say(n, "Original-Envelope-Id: ");
-		say_xtext(n, e->envid);
-	}
-	say(n, "Reporting-MTA: dns; %s\nArrival-Date: %s\n", n->conf->hostname,
-	    rfc5322_date(date, sizeof(date), e->arrival));
-	for (size_t i = 0; i < e->nrecipients; i++)
-		if (covered(n, i))
-			say_status(n, i);
-}
-
-/* All of it, or up to the empty line, where it stops the reading with 1. */
-static int
-quote(void *arg, const char *p, size_t len)
-{
-	struct notice *n = arg;
-	size_t i = len;
-
-	if (!n->full)
-		for (i = 0; i < len && (n->last != '\n' || p[i] != '\n'); i++)
-			n->last = p[i];
-	if (spool_append(&n->draft, p, i) == -1)
-		return -1;
-	return i < len ? 1 : 0;
-}
-
-/* Returns 0, or -1 with errno: the message cannot be read. */
-static int
-say_message(struct notice *n)
-{
-	int status;
-
-	say_part(n, n->full ? "message/rfc822\n" EIGHTBIT
-			    : "text/rfc822-headers\n" EIGHTBIT);
-	n->last = '\n';
-	status = spool_file_read(n->f, quote, n);
-	say(n, "\n--=_%s--\n", n->env.id);
-	return status == -1 ? -1 : 0;
 }
 
 /* ---- Making it ---- */
@@ -450,12 +137,76 @@ fill_envelope(struct notice *n, const struct spool *s)
 	n->env.arrival = time(NULL);
 	n->env.recipients = n->readers.list;
 	n->env.nrecipients = n->readers.count;
-	if (n->delay)
+	if (n->kind == NOTICE_OF_DELAY)
 		(void)snprintf(
 		    n->env.id, sizeof(n->env.id), "%.26sw", n->f->env.id);
 	else
-		(void)snprintf(n->env.id, sizeof(n->env.id), "%.26sx%u",
-		    n->f->env.id, (unsigned)lowest_covered(n));
+		(void)snprintf(n->env.id, sizeof(n->env.id), "%.26s%c%u",
+		    n->f->env.id, n->kind == NOTICE_OF_SUCCESS ? 's' : 'x',
+		    (unsigned)lowest_covered(n));
+}
+
+/* As its sender wrote them: where an alias led to is not his affair. */
+static bool
+is_global(const struct notice *n)
+{
+	const struct envelope *e = &n->f->env;
+	bool global = !addr_is_ascii(&e->sender);
+
+	for (size_t i = 0; i < e->nrecipients && !global; i++) {
+		const struct recipient *r = &e->recipients[i];
+		const char *p = r->orig != NULL ? r->orig : r->addr.text;
+
+		while (*p != '\0' && (unsigned char)*p < 0x80)
+			p++;
+		global = notice_covers(n, i) && *p != '\0';
+	}
+	return global;
+}
+
+/* Whom an address stands for in told.<uid>, and up to when notices reach. */
+struct told {
+	uint64_t who;
+	int64_t until; /* each notice takes its part of an hour's */
+};
+
+/*
+ * No storm: an address gets an hour's notices at once, then each waits for its
+ * part of an hour.  They are spread out and never dropped.  The file may be
+ * lost at any moment, and its lock may be another's: then nothing waits.
+ */
+static void
+spread_out(struct notice *n, const struct spool *s)
+{
+	int64_t now = n->env.arrival, *until;
+	struct told all[NOTICES_ADDRS] = {0};
+	uint64_t who =
+	    checksum_update(CHECKSUM_INIT, n->to.text, strlen(n->to.text));
+	int fd = spool_lock_told(s);
+	size_t at = 0;
+
+	if (fd == -1)
+		return;
+	if (pread(fd, all, sizeof(all), 0) != (ssize_t)sizeof(all))
+		memset(all, 0, sizeof(all));
+	for (size_t i = 0; i < ARRAY_LEN(all) && all[at].who != who; i++)
+		if (all[i].who == who || all[i].until < all[at].until)
+			at = i;
+	until = &all[at].until;
+	if (all[at].who != who || *until < now || *until > now + LATEST)
+		*until = now;
+	all[at].who = who;
+	*until += 3600 / NOTICES_PER_HOUR;
+	if (pwrite(fd, all, sizeof(all), 0) == -1)
+		*until = now; /* no room to count in: nothing waits */
+	(void)close(fd);
+	if (*until <= now + 3600)
+		return;
+	n->env.next_try = *until - 3600;
+	log_event(LOG_BOUNCE, LOG_WARNING,
+	    "%s: notice %s waits for %lld seconds: more than %d an hour",
+	    n->f->env.id, n->env.id, (long long)(n->env.next_try - now),
+	    NOTICES_PER_HOUR);
 }
 
 /* Commit the notice; that it was committed before is as good. */
@@ -465,17 +216,20 @@ commit(struct notice *n, const struct spool *s)
 	const struct envelope *e = &n->f->env;
 
 	fill_envelope(n, s);
+	n->global = is_global(n);
+	spread_out(n, s);
 	if (spool_create(s, &n->env, &n->draft) == -1)
 		return errno == EEXIST ? 0 : -1;
 	/* RET speaks of failures only (RFC 3461, 4.3). */
-	n->full = !n->delay && (e->ret == RET_FULL || (e->ret == RET_DEFAULT &&
-							  n->conf->fullbounce));
+	n->full = n->kind == NOTICE_OF_FAILURE &&
+		  (e->ret == RET_FULL ||
+		      (e->ret == RET_DEFAULT && n->conf->fullbounce));
 	n->reasons = xcalloc(e->nrecipients, sizeof(*n->reasons));
 	spool_journal_last(n->f, n->reasons, e->nrecipients);
-	say_header(n);
-	say_text(n);
-	say_report(n);
-	if (say_message(n) == -1) {
+	notice_header(n);
+	notice_text(n);
+	notice_report(n);
+	if (notice_message(n) == -1) {
 		spool_abandon(s, &n->draft);
 		return -1;
 	}
@@ -489,12 +243,19 @@ commit(struct notice *n, const struct spool *s)
  * until that is marked a run after a crash finds the same id again.
  */
 static int
-mark_told(struct spool_file *f)
+mark_told(const struct notice *n)
 {
-	for (size_t i = f->env.nrecipients; i-- > 0;)
-		if (failed(&f->env.recipients[i]) &&
-		    spool_file_mark(f, i, STATUS_TOLD) == -1)
+	struct spool_file *f = n->f;
+	bool success = n->kind == NOTICE_OF_SUCCESS;
+
+	for (size_t i = f->env.nrecipients; i-- > 0;) {
+		const struct recipient *r = &f->env.recipients[i];
+
+		if (recipient_owed(r) && failed(r) != success &&
+		    spool_file_mark(
+			f, i, success ? STATUS_SENT : STATUS_TOLD) == -1)
 			return -1;
+	}
 	return spool_file_sync(f);
 }
 
@@ -524,7 +285,7 @@ tell(const struct spool *s, struct notice *n, char *notice_id, bool *parked)
 		return -1;
 	if (n->readers.count == 0)
 		return park(s, n->f, parked);
-	if (commit(n, s) == -1 || mark_told(n->f) == -1)
+	if (commit(n, s) == -1 || mark_told(n) == -1)
 		return -1;
 	(void)compat_strlcpy(notice_id, n->env.id, QUEUE_ID_MAX + 1);
 	log_event(LOG_BOUNCE, LOG_INFO, "%s: %s non-delivery notification: %s",
@@ -552,9 +313,43 @@ bounce_settle(const struct spool *s, const struct conf *c, struct spool_file *f,
 	if (envelope_count(&f->env, STATUS_FAILED) == 0)
 		return 0;
 	if (lowest_covered(&n) == f->env.nrecipients)
-		return mark_told(f);
+		return mark_told(&n);
 	status = tell(s, &n, notice_id, parked);
 	/* To our caller ENOENT would say that the message is gone. */
+	if (status == -1 && errno == ENOENT)
+		errno = EIO;
+	notice_free(&n);
+	return status;
+}
+
+/* ---- What was sent ---- */
+
+/* The postmaster has not asked; with no reader there is nothing to say. */
+static int
+report_success(const struct spool *s, struct notice *n, char *notice_id)
+{
+	if (expand_reader(n, &n->f->env.sender) == -1 ||
+	    (n->readers.count > 0 && commit(n, s) == -1) || mark_told(n) == -1)
+		return -1;
+	if (n->readers.count == 0)
+		return 0;
+	(void)compat_strlcpy(notice_id, n->env.id, QUEUE_ID_MAX + 1);
+	log_event(LOG_BOUNCE, LOG_INFO,
+	    "%s: sender delivery status notification: %s", n->f->env.id,
+	    notice_id);
+	return 0;
+}
+
+int
+bounce_success(const struct spool *s, const struct conf *c,
+    struct spool_file *f, char *notice_id)
+{
+	struct notice n = {.conf = c, .f = f, .kind = NOTICE_OF_SUCCESS};
+	int status = 0;
+
+	notice_id[0] = '\0';
+	if (lowest_covered(&n) < f->env.nrecipients)
+		status = report_success(s, &n, notice_id);
 	if (status == -1 && errno == ENOENT)
 		errno = EIO;
 	notice_free(&n);
@@ -596,7 +391,7 @@ int
 bounce_warn(const struct spool *s, const struct conf *c, struct spool_file *f,
     char *notice_id)
 {
-	struct notice n = {.conf = c, .f = f, .delay = true};
+	struct notice n = {.conf = c, .f = f, .kind = NOTICE_OF_DELAY};
 	int status = 0;
 
 	notice_id[0] = '\0';

@@ -36,4 +36,13 @@ int bounce_settle(const struct spool *s, const struct conf *c,
 int bounce_warn(const struct spool *s, const struct conf *c,
     struct spool_file *f, char *notice_id);
 
+/*
+ * Tell the sender of the recipients that are DELIVERED or RELAYED, as he asked
+ * to (NOTIFY=SUCCESS).  Commits one notice for them under the id "<id>s<n>",
+ * n the lowest of their numbers, then marks them SENT.  Returns like
+ * bounce_settle().
+ */
+int bounce_success(const struct spool *s, const struct conf *c,
+    struct spool_file *f, char *notice_id);
+
 #endif

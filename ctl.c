@@ -73,10 +73,9 @@ static int
 remove_message(const struct spool *s, struct spool_file *f)
 {
 	for (size_t i = 0; i < f->env.nrecipients; i++) {
-		enum recipient_status status = f->env.recipients[i].status;
+		const struct recipient *r = &f->env.recipients[i];
 
-		if ((status == STATUS_TODO || status == STATUS_UNCERTAIN ||
-			status == STATUS_FAILED) &&
+		if ((recipient_open(r) || recipient_owed(r)) &&
 		    spool_file_mark(f, i, STATUS_REMOVED) != 0)
 			return -1;
 	}

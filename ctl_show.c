@@ -25,6 +25,8 @@ static const struct {
     {STATUS_TODO, "to do"},
     {STATUS_UNCERTAIN, "uncertain: sent, but no answer came"},
     {STATUS_SENT, "sent"},
+    {STATUS_DELIVERED, "delivered; the sender is still to be told"},
+    {STATUS_RELAYED, "relayed; the sender is still to be told"},
     {STATUS_FAILED, "failed; the sender is still to be told"},
     {STATUS_TOLD, "failed; the sender was told"},
     {STATUS_REMOVED, "removed"},

@@ -87,17 +87,31 @@ take_up(struct runner *r, const char *notice)
 		r->notices = true;
 }
 
+/* Good news first: after the bad the message may be parked. */
+static int
+settle_owed(struct runner *r, struct message *m, bool *parked)
+{
+	const struct spool *s = &r->in->spool;
+	char notice[QUEUE_ID_MAX + 1];
+
+	if (bounce_success(s, r->in->conf, &m->file, notice) != 0)
+		return -1;
+	take_up(r, notice);
+	if (bounce_settle(s, r->in->conf, &m->file, notice, parked) != 0)
+		return -1;
+	take_up(r, notice);
+	return 0;
+}
+
 /* Settle what an earlier run owes, before anything new is tried. */
 static int
 settle_notice(struct runner *r, struct message *m)
 {
-	char notice[QUEUE_ID_MAX + 1] = "";
 	bool parked = false;
 
-	if (envelope_count(&m->file.env, STATUS_FAILED) == 0)
+	if (!envelope_owed(&m->file.env))
 		return 0;
-	if (bounce_settle(
-		&r->in->spool, r->in->conf, &m->file, notice, &parked) != 0) {
+	if (settle_owed(r, m, &parked) != 0) {
 		log_event(LOG_BOUNCE, LOG_ERR,
 		    "%s: cannot queue the notice "
 		    "to its sender: %s",
@@ -105,7 +119,6 @@ settle_notice(struct runner *r, struct message *m)
 		return -1;
 	}
 	r->dirty = true;
-	take_up(r, notice);
 	if (parked) {
 		errno = ENOENT;
 		return -1;
@@ -307,13 +320,27 @@ write_status(
 	r->unwritten_again = now_ms() + UNWRITTEN_AGAIN_MS;
 }
 
+/* What its sender wants to hear of stands in the journal too. */
+static enum recipient_status
+sent_status(struct message *m, size_t i, const struct outcome *o)
+{
+	const struct envelope *e = &m->file.env;
+
+	if (!(e->recipients[i].notify & NOTIFY_SUCCESS) ||
+	    addr_is_null(&e->sender) || o->notice == NOTICE_PASSED_ON)
+		return STATUS_SENT;
+	spool_journal_add(&m->file, i, time(NULL), o->dsn, o->relay, o->text);
+	return o->notice == NOTICE_DELIVERED ? STATUS_DELIVERED
+					     : STATUS_RELAYED;
+}
+
 static void
 settle_recipient(
     struct runner *r, struct message *m, size_t i, const struct outcome *o)
 {
 	switch (o->class) {
 	case OUTCOME_SENT:
-		write_status(r, m, i, STATUS_SENT);
+		write_status(r, m, i, sent_status(m, i, o));
 		return;
 	case OUTCOME_FAIL:
 		spool_journal_add(

@@ -94,7 +94,8 @@ static bool
 status_valid(int c)
 {
 	static const char all[] = {STATUS_TODO, STATUS_SENT, STATUS_FAILED,
-	    STATUS_TOLD, STATUS_REMOVED, STATUS_UNCERTAIN};
+	    STATUS_TOLD, STATUS_REMOVED, STATUS_UNCERTAIN, STATUS_DELIVERED,
+	    STATUS_RELAYED};
 
 	return memchr(all, c, sizeof(all)) != NULL;
 }
@@ -169,7 +170,7 @@ envelope_id_valid(const char *name)
 		name++;
 		n++;
 	}
-	for (; n < 2 && *name == 'x'; n++) {
+	for (; n < 2 && (*name == 'x' || (n == 0 && *name == 's')); n++) {
 		size_t len = strspn(++name, "0123456789");
 
 		if (len == 0 || len > 5 || (len > 1 && *name == '0'))
@@ -505,6 +506,17 @@ envelope_open(const struct envelope *e)
 	       envelope_count(e, STATUS_UNCERTAIN) > 0;
 }
 
+bool
+envelope_owed(const struct envelope *e)
+{
+	size_t i;
+
+	for (i = 0; i < e->nrecipients; i++)
+		if (recipient_owed(&e->recipients[i]))
+			break;
+	return i < e->nrecipients;
+}
+
 uint64_t
 envelope_message_end(const struct envelope *e)
 {
@@ -521,4 +533,11 @@ bool
 recipient_open(const struct recipient *r)
 {
 	return r->status == STATUS_TODO || r->status == STATUS_UNCERTAIN;
+}
+
+bool
+recipient_owed(const struct recipient *r)
+{
+	return r->status == STATUS_FAILED || r->status == STATUS_DELIVERED ||
+	       r->status == STATUS_RELAYED;
 }

@@ -23,10 +23,13 @@
 enum recipient_status {
 	STATUS_TODO = 'T',
 	STATUS_SENT = 'S',
-	STATUS_FAILED = 'F',   /* its sender is still to be told */
-	STATUS_TOLD = 'N',     /* ... and was notified */
-	STATUS_REMOVED = 'R',  /* by dmactl */
-	STATUS_UNCERTAIN = 'U' /* final dot sent, no answer came */
+	STATUS_FAILED = 'F',    /* its sender is still to be told */
+	STATUS_TOLD = 'N',      /* ... and was notified */
+	STATUS_REMOVED = 'R',   /* by dmactl */
+	STATUS_UNCERTAIN = 'U', /* final dot sent, no answer came */
+	/* Sent, and a notice of that is still owed; then it is SENT. */
+	STATUS_DELIVERED = 'D', /* a mailbox has it */
+	STATUS_RELAYED = 'H'    /* a server that sends no notices has it */
 };
 
 /* RFC 3461 NOTIFY, as bits; 0 is the default (failure, delay). */
@@ -135,8 +138,8 @@ void envelope_message_text(
 /*
  * True if name has the form of a queue id: QUEUE_ID_LEN base-32 digits; a
  * failure notice's has "x" and a recipient's number after it, a delay
- * notice's "w"; a failure notice about one of these has "x" and a number
- * more.
+ * notice's "w", a success notice's "s" and a number; a failure notice about
+ * one of these has "x" and a number more.
  */
 #define QUEUE_ID_DIGITS "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 bool envelope_id_valid(const char *name);
@@ -149,6 +152,7 @@ uint64_t checksum_update(uint64_t sum, const void *p, size_t len);
 
 size_t envelope_count(const struct envelope *e, enum recipient_status s);
 bool envelope_open(const struct envelope *e); /* any todo or uncertain */
+bool envelope_owed(const struct envelope *e); /* any notice owed */
 
 /* Where the message ends in the file, and the journal begins. */
 uint64_t envelope_message_end(const struct envelope *e);
@@ -159,5 +163,6 @@ uint64_t envelope_message_end(const struct envelope *e);
  */
 bool recipient_wants_notice(const struct recipient *r, unsigned kind);
 bool recipient_open(const struct recipient *r); /* todo or uncertain */
+bool recipient_owed(const struct recipient *r); /* failed, or sent: untold */
 
 #endif

@@ -106,6 +106,7 @@ put_outcome(struct buf *b, const struct outcome *o)
 {
 	int bad = buf_put_u32(b, (uint32_t)o->class);
 
+	bad |= buf_put_u32(b, (uint32_t)o->notice);
 	bad |= buf_put_string(b, o->dsn);
 	bad |= buf_put_string(b, o->relay);
 	bad |= buf_put_string(b, o->text);
@@ -325,6 +326,7 @@ static void
 get_outcome(struct cursor *c, struct outcome *o)
 {
 	o->class = (enum outcome_class)get_enum(c, OUTCOME_UNTRIED);
+	o->notice = (enum outcome_notice)get_enum(c, NOTICE_DELIVERED);
 	get_dsn(c, o);
 	get_text(c, o->relay, sizeof(o->relay));
 	get_text(c, o->text, sizeof(o->text));

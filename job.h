@@ -48,8 +48,16 @@ enum outcome_class {
 	OUTCOME_UNTRIED    /* never got to it: no attempt is counted */
 };
 
+/* Whose is the notice of success (RFC 3461, 5.2 and 5.3)? */
+enum outcome_notice {
+	NOTICE_PASSED_ON, /* the server's, it has the parameters */
+	NOTICE_RELAYED,   /* ours: it knows none */
+	NOTICE_DELIVERED  /* ours: a mailbox, or LMTP, has the message */
+};
+
 struct outcome {
 	enum outcome_class class;
+	enum outcome_notice notice;       /* of SENT */
 	char dsn[12];                     /* "4.4.1": RFC 3463 */
 	char relay[RELAY_TEXT_MAX + 1];   /* "host[192.0.2.1]:25" or "" */
 	char text[OUTCOME_TEXT_MAX + 1];  /* printable; the reply's words */

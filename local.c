@@ -52,6 +52,7 @@ local_sent(struct outcome *o, const char *what, const char *name)
 	outcome_set(o, OUTCOME_SENT, "2.0.0", "%s%sdelivered to %s%s%.200s",
 	    before, before[0] != '\0' ? "; " : "", what,
 	    name[0] != '\0' ? " " : "", name);
+	o->notice = NOTICE_DELIVERED;
 	free(before);
 }
 

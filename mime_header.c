@@ -113,6 +113,9 @@ message_kind(const char *subtype)
 	if (strcmp(subtype, "rfc822") == 0 || strcmp(subtype, "global") == 0 ||
 	    strcmp(subtype, "news") == 0)
 		return KIND_MESSAGE;
+	/* Made for 8-bit text, and may be encoded (RFC 6533, 4 and 6). */
+	if (starts_with(subtype, "global-"))
+		return KIND_OTHER;
 	return KIND_REPORT;
 }
 

@@ -64,8 +64,7 @@ any_recipient(const struct condition *c, const struct envelope *e)
 	for (size_t i = 0; i < e->nrecipients; i++) {
 		const struct recipient *r = &e->recipients[i];
 
-		if ((r->status == STATUS_TODO || r->status == STATUS_FAILED ||
-			r->status == STATUS_UNCERTAIN) &&
+		if ((recipient_open(r) || recipient_owed(r)) &&
 		    address_matches(c, &r->addr))
 			return true;
 	}

@@ -144,6 +144,20 @@ add_notify(struct buf *line, unsigned notify)
 	}
 }
 
+/* As it was given, or the address that an alias led from (RFC 3461, 5.2.1). */
+static void
+add_orcpt(struct buf *line, const struct job_recipient *r)
+{
+	char text[ORCPT_MAX - sizeof("rfc822;") + 1];
+
+	if (r->orcpt != NULL && r->orcpt[0] != '\0')
+		(void)buf_printf(line, " ORCPT=%s", r->orcpt);
+	else if (r->orig != NULL && strchr(r->orig, '@') != NULL &&
+		 is_ascii(r->orig) &&
+		 addr_xtext(r->orig, text, sizeof(text)) == 0)
+		(void)buf_printf(line, " ORCPT=rfc822;%s", text);
+}
+
 static void
 build_rcpt(struct smtp_session *s, const struct job_recipient *r)
 {
@@ -151,8 +165,16 @@ build_rcpt(struct smtp_session *s, const struct job_recipient *r)
 	if (!s->features.dsn || s->no_params)
 		return;
 	add_notify(&s->line, r->notify);
-	if (r->orcpt != NULL && r->orcpt[0] != '\0')
-		(void)buf_printf(&s->line, " ORCPT=%s", r->orcpt);
+	add_orcpt(&s->line, r);
+}
+
+/* A server without DSN leaves it to us, but LMTP's word is the last. */
+enum outcome_notice
+smtp_notice(const struct smtp_session *s)
+{
+	if (s->features.dsn && !s->no_params)
+		return NOTICE_PASSED_ON;
+	return smtp_is_lmtp(s) ? NOTICE_DELIVERED : NOTICE_RELAYED;
 }
 
 const char *

@@ -422,6 +422,7 @@ hear_dot(struct smtp_session *s, struct smtp_group *g)
 		smtp_outcome_reply(s, &o,
 		    r.code / 100 == 2 ? OUTCOME_SENT : smtp_refusal_class(&r),
 		    STAGE_DOT, &r);
+		o.notice = smtp_notice(s);
 		add_note(s, g, &o);
 		if (smtp_is_lmtp(s) && r.code != 421)
 			decide(recipient(g, n), &o);

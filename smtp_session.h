@@ -132,6 +132,8 @@ void smtp_trace_end(struct smtp_session *s, int error);
 bool smtp_group_gather(
     struct smtp_session *s, struct smtp_group *g, struct smtp_task *t);
 
+enum outcome_notice smtp_notice(const struct smtp_session *s);
+
 /* STAGE_RSET, _MAIL, _RCPT (the group's n-th) or _DATA, into s->line. */
 const char *smtp_build_command(struct smtp_session *s, struct smtp_group *g,
     enum smtp_stage stage, size_t n);

@@ -609,8 +609,7 @@ spool_file_sync(struct spool_file *f)
 int
 spool_file_remove(const struct spool *s, struct spool_file *f)
 {
-	if (envelope_open(&f->env) ||
-	    envelope_count(&f->env, STATUS_FAILED) > 0) {
+	if (envelope_open(&f->env) || envelope_owed(&f->env)) {
 		errno = EBUSY;
 		return -1;
 	}

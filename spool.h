@@ -265,7 +265,7 @@ int spool_old_remove(const struct spool *s, const struct spool_old *o);
  */
 bool spool_old_note(const struct spool *s, const char *name, const char *why);
 
-/* ---- run.<uid>, wake.<uid>, slot.<n> ---- */
+/* ---- run.<uid>, wake.<uid>, told.<uid>, slot.<n> ---- */
 
 /*
  * Open the named file of mode 0660 (created where missing, never removed)
@@ -274,6 +274,7 @@ bool spool_old_note(const struct spool *s, const char *name, const char *why);
  */
 int spool_lock_run(const struct spool *s);
 int spool_lock_slot(const struct spool *s, unsigned n);
+int spool_lock_told(const struct spool *s); /* when whom; bounce.c's */
 
 /*
  * The wake FIFO.  spool_wake_open: the runner's end (R2), O_RDWR and

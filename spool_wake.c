@@ -87,6 +87,12 @@ spool_lock_slot(const struct spool *s, unsigned n)
 }
 
 int
+spool_lock_told(const struct spool *s)
+{
+	return lock_node(s, "told.", s->uid);
+}
+
+int
 spool_wake_open(const struct spool *s)
 {
 	return open_node(s, "wake.", s->uid, true);

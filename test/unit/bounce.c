@@ -25,9 +25,10 @@
 #include "log.h"
 #include "util.h"
 
-#define HEADER "From: a@sender.example\nSubject: x\n"
-#define TEXT   HEADER "\nthe body\n"
-#define SAID   "mx.example.net[192.0.2.1] said: "
+#define HEADER   "From: a@sender.example\nSubject: x\n"
+#define TEXT     HEADER "\nthe body\n"
+#define EIGHTBIT "Content-Transfer-Encoding: 8bit\n"
+#define SAID     "mx.example.net[192.0.2.1] said: "
 
 static bool fsync_fails;
 static int pwrites_until_failure; /* 0: never */
@@ -468,8 +469,10 @@ eightbit(void **state)
 		    "boundary=", "\nContent-Transfer-Encoding: 8bit\n", "\n\n",
 		    "text/plain; charset=utf-8\n"
 		    "Content-Transfer-Encoding: 8bit\n\n",
-		    "message/delivery-status\n\n",
-		    "text/rfc822-headers\nContent-Transfer-Encoding: 8bit\n\n",
+		    i == 0 ? "message/delivery-status\n\n"
+			   : "message/global-delivery-status\n" EIGHTBIT "\n",
+		    i == 0 ? "text/rfc822-headers\n" EIGHTBIT "\n"
+			   : "message/global-headers\n" EIGHTBIT "\n",
 		    NULL};
 		struct message m = usual;
 		char to[ADDR_MAX + 1], *text;
@@ -491,7 +494,10 @@ static void
 internationalized_recipient(void **state)
 {
 	const char *const parts[] = {"\n<j\xc3\xb6@\xe4\xbe\x8b.example>\n",
-	    "message/delivery-status\n\n",
+	    "message/global-delivery-status\n",
+	    "Final-Recipient: utf-8; j\xc3\xb6@\xe4\xbe\x8b.example\n", NULL};
+	const char *const plain[] = {"message/delivery-status\n\n",
+	    "Original-Recipient: rfc822; plain@y.example\n",
 	    "Final-Recipient: utf-8; j\\x{F6}@\\x{4F8B}.example\n", NULL};
 	struct message m = usual;
 	char to[ADDR_MAX + 1], *text;
@@ -502,6 +508,14 @@ internationalized_recipient(void **state)
 	settle();
 	text = read_notice(to);
 	assert_order(text, parts);
+	free(text);
+	spool_file_close(&file);
+	m.to[1].orig = "plain@y.example";
+	m.to[1].orcpt = NULL;
+	queue(&m);
+	settle();
+	text = read_notice(to);
+	assert_order(text, plain);
 	free(text);
 }
 
@@ -956,6 +970,115 @@ warning_is_lost(void **state)
 	assert_true(parked);
 }
 
+/* ---- What was sent ---- */
+
+static const struct message asked = {.sender = "a@sender.example",
+    .envid = "my+20id",
+    .ret = RET_FULL,
+    .text = TEXT,
+    .nto = 4,
+    .to = {{.addr = "quiet@example.net", .status = STATUS_SENT},
+	{.addr = "far@example.net",
+	    .status = STATUS_RELAYED,
+	    .notify = NOTIFY_SUCCESS,
+	    .reason = "250 2.0.0 taken"},
+	{.addr = "gone@example.net",
+	    .status = STATUS_FAILED,
+	    .notify = NOTIFY_SUCCESS | NOTIFY_FAILURE},
+	{.addr = "near@example.net",
+	    .status = STATUS_DELIVERED,
+	    .notify = NOTIFY_SUCCESS}}};
+
+static int
+succeed(void)
+{
+	return bounce_success(&spool, conf, &file, notice);
+}
+
+static void
+success_is_complete(void **state)
+{
+	char to[ADDR_MAX + 1], *text, expected[QUEUE_ID_MAX + 1];
+	const char *const parts[] = {"To: <a@sender.example>\n",
+	    "Subject: Mail Was Passed On, as You Asked to Know\n",
+	    "Auto-Submitted: auto-replied\n", "report-type=delivery-status;",
+	    "\n<far@example.net>\n", "<near@example.net>\n",
+	    "message/delivery-status\n\n", "Original-Envelope-Id: my id\n",
+	    "Final-Recipient: rfc822; far@example.net\n"
+	    "Action: relayed\nStatus: 2.0.0\n",
+	    "Diagnostic-Code: smtp; 250 2.0.0 taken\n",
+	    "Final-Recipient: rfc822; near@example.net\n"
+	    "Action: delivered\nStatus: 2.0.0\n",
+	    "\nContent-Type: text/rfc822-headers\n", NULL};
+
+	(void)state;
+	queue(&asked);
+	assert_int_equal(succeed(), 0);
+	(void)snprintf(expected, sizeof(expected), "%.20ss1", file.env.id);
+	assert_string_equal(notice, expected);
+	text = read_notice(to);
+	assert_order(text, parts);
+	assert_null(strstr(text, "gone@"));
+	assert_null(strstr(text, "quiet@"));
+	assert_null(strstr(text, "the body"));
+	free(text);
+	assert_int_equal(status_on_disk(1), STATUS_SENT);
+	assert_int_equal(status_on_disk(2), STATUS_FAILED);
+	assert_int_equal(status_on_disk(3), STATUS_SENT);
+	/* Never twice, and the failure has its own. */
+	assert_int_equal(succeed(), 0);
+	assert_string_equal(notice, "");
+	settle();
+	(void)snprintf(expected, sizeof(expected), "%.20sx2", file.env.id);
+	assert_string_equal(notice, expected);
+	assert_int_equal(queued(), 3);
+}
+
+/* A crash between the marks: the same notice, once. */
+static void
+success_marked_in_part(void **state)
+{
+	char first[QUEUE_ID_MAX + 1];
+
+	(void)state;
+	queue(&asked);
+	(void)snprintf(first, sizeof(first), "%.20ss1", file.env.id);
+	fsync_fails = true;
+	assert_int_equal(succeed(), -1);
+	assert_int_equal(status_on_disk(1), STATUS_RELAYED);
+	fsync_fails = false;
+	assert_int_equal(queued(), 1);
+	assert_int_equal(succeed(), 0);
+	assert_string_equal(notice, first);
+	assert_int_equal(spool_file_mark(&file, 1, STATUS_RELAYED), 0);
+	assert_int_equal(succeed(), 0);
+	assert_string_equal(notice, first);
+	assert_int_equal(status_on_disk(1), STATUS_SENT);
+	assert_int_equal(queued(), 2);
+}
+
+/* An hour's notices to one address go at once, the others are spread out. */
+static void
+no_storm(void **state)
+{
+	(void)state;
+	for (int i = 0; i < NOTICES_PER_HOUR + 2; i++) {
+		struct spool_file f;
+		int64_t wait;
+
+		queue(&usual);
+		settle();
+		spool_file_close(&file);
+		assert_int_equal(spool_file_open(&spool, notice, true, &f), 0);
+		wait = f.env.next_try - f.env.arrival;
+		if (i < NOTICES_PER_HOUR - 1)
+			assert_true(f.env.next_try == 0);
+		if (i == NOTICES_PER_HOUR + 1)
+			assert_in_range(wait, 1, 3600);
+		spool_file_close(&f);
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -970,7 +1093,8 @@ main(void)
 	    T(not_parked_while_open), T(postmaster_is_told),
 	    T(postmaster_did_not_get_it), T(warning_is_complete),
 	    T(warning_committed_before), T(warning_fails), T(no_warning),
-	    T(warning_is_lost)};
+	    T(warning_is_lost), T(success_is_complete),
+	    T(success_marked_in_part), T(no_storm)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
