@@ -117,7 +117,7 @@ def test_parameters_go_on(private):
         wait_for(lambda: sink.messages, "the message")
         (message,) = sink.messages
         assert "RET=HDRS" in message.params
-        assert any(p == "ENVID=my-envelope" for p in message.params)
+        assert "ENVID=my-envelope" in message.params.split()
         assert "NOTIFY=SUCCESS,FAILURE" in message.recipient_params[0]
 
 
