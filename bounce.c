@@ -23,8 +23,6 @@
 #include "log.h"
 #include "util.h"
 
-#define LATEST (7 * 86400) /* seconds; later was a clock that was wrong */
-
 /* ---- Whom it is for, and whom about ---- */
 
 static bool
@@ -172,13 +170,14 @@ struct told {
 
 /*
  * No storm: an address gets an hour's notices at once, then each waits for its
- * part of an hour.  They are spread out and never dropped.  The file may be
+ * part of an hour, a day at most, and none is dropped.  The file may be
  * lost at any moment, and its lock may be another's: then nothing waits.
  */
 static void
 spread_out(struct notice *n, const struct spool *s)
 {
 	int64_t now = n->env.arrival, *until;
+	int64_t latest = now + 3600 + NOTICES_WAIT_MAX;
 	struct told all[NOTICES_ADDRS] = {0};
 	uint64_t who =
 	    checksum_update(CHECKSUM_INIT, n->to.text, strlen(n->to.text));
@@ -193,10 +192,13 @@ spread_out(struct notice *n, const struct spool *s)
 		if (all[i].who == who || all[i].until < all[at].until)
 			at = i;
 	until = &all[at].until;
-	if (all[at].who != who || *until < now || *until > now + LATEST)
+	/* One past the latest was written by a clock that was wrong. */
+	if (all[at].who != who || *until < now || *until > latest)
 		*until = now;
 	all[at].who = who;
 	*until += 3600 / NOTICES_PER_HOUR;
+	if (*until > latest)
+		*until = latest;
 	if (pwrite(fd, all, sizeof(all), 0) == -1)
 		*until = now; /* no room to count in: nothing waits */
 	(void)close(fd);

@@ -68,15 +68,22 @@ expire(const struct spool *s, struct spool_file *f)
 	return write_state(f);
 }
 
-/* Marked first: what a crash leaves behind is delivered to nobody. */
+/*
+ * Marked first: what a crash leaves behind is delivered to nobody.  Who has it
+ * already is as sent as ever; only the notice of that is removed.
+ */
 static int
 remove_message(const struct spool *s, struct spool_file *f)
 {
 	for (size_t i = 0; i < f->env.nrecipients; i++) {
 		const struct recipient *r = &f->env.recipients[i];
 
-		if ((recipient_open(r) || recipient_owed(r)) &&
-		    spool_file_mark(f, i, STATUS_REMOVED) != 0)
+		bool undelivered =
+		    recipient_open(r) || r->status == STATUS_FAILED;
+
+		if ((undelivered || recipient_owed(r)) &&
+		    spool_file_mark(f, i,
+			undelivered ? STATUS_REMOVED : STATUS_SENT) != 0)
 			return -1;
 	}
 	return spool_file_remove(s, f);

@@ -32,8 +32,9 @@
 #define INCLUDE_FILE_MAX (1024 * 1024) /* bytes of a list in the alias file */
 #define ALIASES_FILE_MAX (64 * 1024 * 1024) /* bytes */
 #define RETRY_STEPS_MAX  16
-#define NOTICES_PER_HOUR 60 /* to one address; more are spread out */
-#define NOTICES_ADDRS    64 /* whose count is kept, for each uid */
+#define NOTICES_PER_HOUR 60    /* to one address; more are spread out */
+#define NOTICES_WAIT_MAX 86400 /* seconds that this puts one off */
+#define NOTICES_ADDRS    64    /* whose count is kept, for each uid */
 
 /* A message on its way out. */
 #define MIME_DEPTH_MAX    32  /* parts in parts that are looked into */

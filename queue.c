@@ -65,9 +65,13 @@ scan(struct runner *r)
 		entries_miss(r);
 }
 
-/* A time too far ahead was written by a clock that was wrong: now. */
+/*
+ * A time too far ahead was written by a clock that was wrong: now.  A notice
+ * may have been put off for longer than any message waits.
+ */
 static int64_t
-sane_next_try(const struct runner *r, int64_t next, int64_t now)
+sane_next_try(
+    const struct runner *r, const struct entry *e, int64_t next, int64_t now)
 {
 	const struct conf *c = r->in->conf;
 	int64_t longest = 0;
@@ -75,6 +79,8 @@ sane_next_try(const struct runner *r, int64_t next, int64_t now)
 	for (size_t i = 0; i < c->nretry; i++)
 		if (c->retry[i] > longest)
 			longest = c->retry[i];
+	if (longest < NOTICES_WAIT_MAX && strlen(e->id) > QUEUE_ID_LEN)
+		longest = NOTICES_WAIT_MAX;
 	return next > now + longest + longest / 5 + 30 * 60 ? now : next;
 }
 
@@ -89,7 +95,7 @@ judge(struct runner *r, struct entry *e, const struct envelope *state)
 		return false;
 	}
 	e->alone = state->crashes >= AGENT_CRASHES_MAX;
-	e->next_try = sane_next_try(r, state->next_try, now);
+	e->next_try = sane_next_try(r, e, state->next_try, now);
 	if (r->flush || e->next_try <= now)
 		return true;
 	entries_set_state(r, e, ENTRY_WAITING);

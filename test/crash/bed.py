@@ -30,6 +30,7 @@ import instance  # noqa: E402
 import smtpd  # noqa: E402
 
 SENDER = "boss@remote.example"
+TOLD = "who asked to hear of success"
 NAMES = ("sendmail", "mailq", "dmactl")
 LINES = ["..dots", ".", "From here", ">From there", "", "caf\xe9 and more"]
 BODY = "\n".join(LINES * 2 + ["end of it"]) + "\n"
@@ -53,7 +54,7 @@ class Scenario:
     def __init__(self, name, good=(), bad=(), later=(), deliver=False,
                  background=False, local=False, body=BODY, mailbox=None,
                  dropped=False, remove=False, old=False, sender=SENDER,
-                 box=None, forward=False):
+                 box=None, forward=False, success=False):
         self.name = name
         self.good, self.bad, self.later = list(good), list(bad), list(later)
         self.deliver = deliver  # what is traced is the run of the queue
@@ -65,10 +66,16 @@ class Scenario:
         self.sender = sender
         self.box = box  # a local user's mail goes to "maildir" or "command"
         self.forward = forward  # or on from there; set-id programs only
+        self.success = success  # the sender wants to hear of it
 
     @property
     def everyone(self):
         return self.good + self.later + self.bad
+
+    @property
+    def readers(self):
+        """Who has to get something."""
+        return self.everyone + [TOLD] * self.success
 
     @property
     def queued(self):
@@ -90,8 +97,9 @@ class Scenario:
 
     def submission(self):
         mode = () if self.background else ("-odq",)
+        asked = ("-N", "success") if self.success else ()
         to = [Installed.mailbox_user] if self.forward else self.everyone
-        return (*mode, "-i", "-f", self.sender, *to)
+        return (*mode, *asked, "-i", "-f", self.sender, *to)
 
 
 ONE, THREE = ["a@dest.example"], ["%s@dest.example" % x for x in "abc"]
@@ -107,6 +115,8 @@ SCENARIOS = {s.name: s for s in (
     Scenario("removal", THREE, remove=True),
     Scenario("mailbox", local=True, deliver=True, mailbox=EARLIER),
     Scenario("new-mailbox", local=True, deliver=True),
+    Scenario("success", local=True, deliver=True, mailbox=EARLIER,
+             success=True),
     Scenario("large-mailbox", local=True, deliver=True, mailbox=EARLIER,
              body=LARGE),
     Scenario("maildir", local=True, deliver=True, box="maildir"),
@@ -240,7 +250,7 @@ class Measured:
     def reset(self):
         for name in os.listdir(self.spool):
             if name[0] in "QM" or instance.QUEUE_ID.match(name) or "." in name[3:5] or \
-                    name.startswith(("tmp.", "bad.", "dead.")):
+                    name.startswith(("tmp.", "bad.", "dead.", "told.")):
                 os.unlink(self.spool / name)
         self.empty_log()
         self.mbox_path.unlink(missing_ok=True)
@@ -312,7 +322,7 @@ class Measured:
         for name in self.queue():
             out.update(statuses_in((self.spool / name).read_bytes()))
         out["taken, and still there"] = self.old_recipients() & set(out)
-        for who in self.scenario.bad:
+        for who in [*self.scenario.bad, TOLD]:
             out[who] = out.get(self.scenario.sender, "-")
         return out
 
@@ -343,8 +353,10 @@ class Measured:
         text = message.data
         about = re.findall(rb"\r\nFinal-Recipient: rfc822; ?(\S+)", text)
         if message.recipients != [self.scenario.sender] or not about or \
-                not re.search(rb"\r\n--=_[0-9A-Vx]+--\r\n$", text):
+                not re.search(rb"\r\n--=_[0-9A-Vswx]+--\r\n$", text):
             wrong.append("a notice of %d bytes" % len(text))
+        if b"\r\nAction: delivered\r\n" in text:
+            about = [TOLD.encode()]
         count.update(x.decode() for x in about)
 
     def count_mailbox(self, count, wrong):
@@ -411,8 +423,8 @@ class Measured:
         s, faults, again = self.scenario, [], []
         count, wrong = self.copies()
         faults += [("garbled", x) for x in wrong + self.sink.violations]
-        numbers = {min(count[x], 1) for x in s.everyone}
-        for who in s.everyone:
+        numbers = {min(count[x], 1) for x in s.readers}
+        for who in s.readers:
             if count[who] == 0 and accepted:
                 faults.append(("lost", who))
             if count[who] > 0 and accepted is False:

@@ -17,7 +17,7 @@ import time
 
 import house
 
-QUEUE_ID = re.compile(r"^[0-9A-V]{20}w?(x[0-9]+)*$")
+QUEUE_ID = re.compile(r"^[0-9A-V]{20}(w|s[0-9]+)?(x[0-9]+)*$")
 OURS = ("dma", "sendmail", "send-mail", "mailq", "dmactl", "newaliases",
         "dma-smtp", "dma-local", "dma-become")
 BOUND = 15  # seconds that a test waits for anything

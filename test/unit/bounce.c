@@ -1057,6 +1057,23 @@ success_marked_in_part(void **state)
 	assert_int_equal(queued(), 2);
 }
 
+/* The one address that was told is told up to then. */
+static void
+set_told_until(int64_t until)
+{
+	uint64_t entry[2];
+	int fd = spool_lock_told(&spool);
+	off_t at = 0;
+
+	while (pread(fd, entry, sizeof(entry), at) == sizeof(entry) &&
+	       entry[0] == 0)
+		at += (off_t)sizeof(entry);
+	assert_int_equal(
+	    pwrite(fd, &until, sizeof(until), at + (off_t)sizeof(entry[0])),
+	    sizeof(until));
+	assert_int_equal(close(fd), 0);
+}
+
 /* An hour's notices to one address go at once, the others are spread out. */
 static void
 no_storm(void **state)
@@ -1079,6 +1096,36 @@ no_storm(void **state)
 	}
 }
 
+/* None waits longer than a day, and a clock that was wrong puts off none. */
+static void
+no_endless_wait(void **state)
+{
+	static const struct {
+		int64_t ahead, least, most;
+	} cases[] = {
+	    {3600 + NOTICES_WAIT_MAX, NOTICES_WAIT_MAX - 60, NOTICES_WAIT_MAX},
+	    {3600 + NOTICES_WAIT_MAX + 86400, 0, 0}};
+	struct spool_file f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		queue(&usual);
+		settle();
+		set_told_until(time(NULL) + cases[i].ahead);
+		spool_file_close(&file);
+		queue(&usual);
+		settle();
+		assert_int_equal(spool_file_open(&spool, notice, true, &f), 0);
+		if (cases[i].most == 0)
+			assert_true(f.env.next_try == 0);
+		else
+			assert_in_range(f.env.next_try - f.env.arrival,
+			    cases[i].least, cases[i].most);
+		spool_file_close(&f);
+		spool_file_close(&file);
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -1094,7 +1141,7 @@ main(void)
 	    T(postmaster_did_not_get_it), T(warning_is_complete),
 	    T(warning_committed_before), T(warning_fails), T(no_warning),
 	    T(warning_is_lost), T(success_is_complete),
-	    T(success_marked_in_part), T(no_storm)};
+	    T(success_marked_in_part), T(no_storm), T(no_endless_wait)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
