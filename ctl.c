@@ -82,8 +82,8 @@ remove_message(const struct spool *s, struct spool_file *f)
 		    recipient_open(r) || r->status == STATUS_FAILED;
 
 		if ((undelivered || recipient_owed(r)) &&
-		    spool_file_mark(f, i,
-			undelivered ? STATUS_REMOVED : STATUS_SENT) != 0)
+		    spool_file_mark(
+			f, i, undelivered ? STATUS_REMOVED : STATUS_SENT) != 0)
 			return -1;
 	}
 	return spool_file_remove(s, f);

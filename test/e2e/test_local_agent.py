@@ -88,7 +88,8 @@ class Cursor:
 class Result:
     def __init__(self, cursor):
         self.job, self.recipient = cursor.number(), cursor.number()
-        self.outcome, self.dsn = cursor.number(), cursor.text()
+        self.outcome, self.notice = cursor.number(), cursor.number()
+        self.dsn = cursor.text()
         self.relay, self.text = cursor.text(), cursor.text()
 
     def __repr__(self):

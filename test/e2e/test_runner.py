@@ -38,7 +38,8 @@ def string(text):
 
 
 def outcome(kind, dsn, text):
-    return u32(kind) + string(dsn) + string("") + string(text) + u32(0) * 2
+    return (u32(kind) + u32(0) + string(dsn) + string("") + string(text)
+            + u32(0) * 2)
 
 
 def send(*parts):
