@@ -61,14 +61,16 @@ static const char *
 subject(const struct notice *n)
 {
 	static const char *const subjects[] = {
-	    [NOTICE_OF_FAILURE] = "Undelivered Mail Returned to Sender",
-	    [NOTICE_OF_DELAY] = "Mail Is Delayed, Delivery Goes On",
-	    [NOTICE_OF_SUCCESS] = "Mail Was Delivered, as You Asked to Know"};
+	    [NOTICE_OF_FAILURE] = "Your message was not delivered",
+	    [NOTICE_OF_DELAY] = "Your message is delayed (you need do nothing)",
+	    [NOTICE_OF_SUCCESS] = "Your message was delivered"};
 
+	if (n->for_postmaster)
+		return "A message was not delivered, nor its sender told";
 	for (size_t i = 0; i < n->f->env.nrecipients; i++)
 		if (n->kind == NOTICE_OF_SUCCESS && notice_covers(n, i) &&
 		    n->f->env.recipients[i].status == STATUS_RELAYED)
-			return "Mail Was Passed On, as You Asked to Know";
+			return "Your message was passed on";
 	return subjects[n->kind];
 }
 
@@ -98,20 +100,26 @@ notice_part(struct notice *n, const char *fields)
 
 /* ---- For people ---- */
 
-/* What became of one that was sent; the server's words are no reason. */
+/* What became of one that was sent; the server's words help to find it. */
 static void
-say_success(struct notice *n, const struct recipient *r, const char *relay)
+say_success(struct notice *n, const struct recipient *r,
+    const struct journal_entry *reason)
 {
+	const char *relay = reason->relay;
 	size_t host = strcspn(relay, "[");
 
 	if (r->status == STATUS_DELIVERED)
-		notice_say(n, "\n    is in the recipient's mailbox.\n\n");
+		notice_say(n, "\n    It was delivered.\n\n");
 	else
 		notice_say(n,
-		    "\n    was accepted by the mail server %.*s, which"
-		    "\n    does not report what becomes of it. You will hear"
-		    "\n    again only if that server returns it.\n\n",
-		    host > 0 ? (int)host : 4, host > 0 ? relay : "there");
+		    "\n    It was accepted by the mail server %.*s,"
+		    "\n    which does not report what becomes of it. You will"
+		    "\n    hear again only if that server returns it.\n",
+		    host > 0 ? (int)host : 5, host > 0 ? relay : "there");
+	if (r->status == STATUS_RELAYED && reason->text[0] != '\0')
+		notice_say_folded(n, "    Its answer was: ", reason->text);
+	if (r->status == STATUS_RELAYED)
+		notice_say(n, "\n");
 }
 
 static void
@@ -124,7 +132,7 @@ say_reason(struct notice *n, size_t i)
 	if (r->orig != NULL)
 		notice_say(n, ", to which <%s> led", r->orig);
 	if (n->kind == NOTICE_OF_SUCCESS) {
-		say_success(n, r, n->reasons[i].relay);
+		say_success(n, r, &n->reasons[i]);
 		return;
 	}
 	notice_say_folded(
@@ -143,33 +151,36 @@ static void
 say_what_happened(struct notice *n)
 {
 	const char *host = n->conf->hostname;
-	bool one = envelope_count(&n->f->env, STATUS_FAILED) == 1;
-	char date[RFC5322_DATE_LEN];
+	char sent[RFC5322_DATE_LEN], until[RFC5322_DATE_LEN];
 
+	notice_say(n, "%s of\n%s\n",
+	    n->for_postmaster ? "A message" : "Your message",
+	    rfc5322_date(sent, sizeof(sent), n->f->env.arrival));
 	if (n->kind == NOTICE_OF_DELAY)
 		notice_say(n,
-		    "Your message waits for delivery to what is named below."
-		    "\nYou need do nothing: %s tries again\nuntil %s.\n\n",
-		    host, notice_retry_until(n, date));
+		    "has not reached the recipients named below yet. You need\n"
+		    "do nothing: %s keeps trying until\n%s.\n\n",
+		    host, notice_retry_until(n, until));
 	else if (n->kind == NOTICE_OF_SUCCESS)
 		notice_say(n,
-		    "You asked to be told when your message has arrived.\n"
-		    "This is what became of it:\n\n");
+		    "is on its way or delivered. You asked to be told what\n"
+		    "became of it:\n\n");
 	else
 		notice_say(n,
-		    "%s could not be delivered to the recipient%s below,\n"
-		    "and %s will not try again for %s.\n\n",
-		    n->for_postmaster ? "A message" : "Your message",
-		    one ? "" : "s", host, one ? "it" : "them");
+		    "could not be delivered to the recipients named below, "
+		    "for\n"
+		    "the reasons given there. %s\ndoes not try again.\n\n",
+		    host);
 }
 
 static void
 say_what_next(struct notice *n)
 {
 	if (n->kind == NOTICE_OF_DELAY)
-		notice_say(n,
-		    "If that comes to nothing, another report will say so."
-		    "\n\n");
+		notice_say(n, "Do not send it again: it would arrive twice. If "
+			      "it cannot be"
+			      "\ndelivered until then, another report will "
+			      "tell you.\n\n");
 	else if (n->kind == NOTICE_OF_SUCCESS)
 		notice_say(n, "You need do nothing.\n\n");
 	else if (n->for_postmaster)
@@ -178,8 +189,13 @@ say_what_next(struct notice *n)
 		    "who could be told.\n\n");
 	else
 		notice_say(n,
-		    "Other recipients are not affected. To try once more,\n"
-		    "correct what is named above and send it again.\n\n");
+		    "If an address above has a mistake, correct it and send "
+		    "the\n"
+		    "message again to that recipient alone: others are not\n"
+		    "affected. If it is right, reach the recipient in another\n"
+		    "way, or show this report to whoever looks after your "
+		    "mail.\n"
+		    "\n");
 }
 
 void
@@ -194,8 +210,8 @@ notice_text(struct notice *n)
 			say_reason(n, i);
 	say_what_next(n);
 	notice_say(n,
-	    "Its queue id is %s. Attached are a report for programs\n"
-	    "and %s.\n",
+	    "The message's queue id is %s. Attached are\n"
+	    "a report for programs and %s.\n",
 	    e->id, n->full ? "the message" : "the message's header");
 }
 

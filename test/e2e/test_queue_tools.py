@@ -387,22 +387,6 @@ def test_remove_leaves_no_notice(private, smtp):
     assert sink.messages == []
 
 
-def test_remove_leaves_who_has_it_as_sent(private):
-    """Where the file cannot go, its marks are what is there to see."""
-    private.submit("-odq", "-N", "success", "b@x.example", "c@x.example")
-    (name,) = private.queue()
-    path = private.spool / name
-    path.write_bytes(path.read_bytes().replace(b"\nR T ", b"\nR H ", 1))
-    private.spool.chmod(0o500)
-    failed = ctl(private, "remove", name)
-    private.spool.chmod(0o700)
-    assert failed.exit == 74, failed
-    assert [x[2:3] for x in path.read_bytes().split(b"\nend\n")[0].split(b"\n")
-            if x.startswith(b"R ")] == [b"S", b"R"]
-    private.flush()
-    assert private.queue() == []
-
-
 def test_what_was_marked_removed_is_not_delivered(private, smtp):
     """Killed between the marks and the unlink: the rest of it is done."""
     sink = smtp.sink()

@@ -298,14 +298,15 @@ notice_is_complete(void **state)
 	const char *const parts[] = {"From: Mail Delivery System "
 				     "<MAILER-DAEMON@mail.example.org>\n",
 	    "To: <a@sender.example>\n",
-	    "Subject: Undelivered Mail Returned to Sender\n", message_id,
+	    "Subject: Your message was not delivered\n", message_id,
 	    "Auto-Submitted: auto-replied\nMIME-Version: 1.0\n",
 	    "Content-Type: multipart/report; "
 	    "report-type=delivery-status;\n\tboundary=\"",
 	    "\n\n", "\n--=_",
 	    "\nContent-Type: text/plain; charset=utf-8\n"
 	    "Content-Transfer-Encoding: 8bit\n\n",
-	    "Your message could not be delivered to the recipients",
+	    "Your message of\n",
+	    "could not be delivered to the recipients named below",
 	    "\n<gone@example.net>\n    " SAID
 	    "550 5.1.1 no such user (in reply to RCPT\n    TO)\n",
 	    "\n<bob>, to which <team> led\n    The reason was not recorded.\n",
@@ -761,8 +762,7 @@ static void
 postmaster_is_told(void **state)
 {
 	const char *const parts[] = {"To: <me@mail.example.org>\n",
-	    "A message could not be delivered to the recipient below",
-	    "\n<gone@example.net>\n    unknown user\n", NULL};
+	    "A message of\n", "\n<gone@example.net>\n    unknown user\n", NULL};
 	char to[ADDR_MAX + 1], *text;
 	struct message m = null_sender;
 
@@ -835,10 +835,10 @@ warning_is_complete(void **state)
 	char to[ADDR_MAX + 1], *text, expected[120], *log;
 	size_t len;
 	const char *const parts[] = {"To: <a@sender.example>\n",
-	    "Subject: Mail Is Delayed, Delivery Goes On\n",
+	    "Subject: Your message is delayed (you need do nothing)\n",
 	    "Auto-Submitted: auto-replied\n", "report-type=delivery-status;",
-	    "Your message waits for delivery",
-	    "until Sun, 19 Nov 2023 22:13:20 +0000.\n",
+	    "has not reached the recipients named below yet",
+	    "until\nSun, 19 Nov 2023 22:13:20 +0000.\n",
 	    "\n<busy@example.net>\n    " SAID "451 4.7.1 not now",
 	    "\n<full@example.net>\n    The reason was not recorded.\n",
 	    "Content-Type: message/delivery-status\n\n",
@@ -1000,10 +1000,11 @@ success_is_complete(void **state)
 {
 	char to[ADDR_MAX + 1], *text, expected[QUEUE_ID_MAX + 1];
 	const char *const parts[] = {"To: <a@sender.example>\n",
-	    "Subject: Mail Was Passed On, as You Asked to Know\n",
+	    "Subject: Your message was passed on\n",
 	    "Auto-Submitted: auto-replied\n", "report-type=delivery-status;",
-	    "\n<far@example.net>\n", "<near@example.net>\n",
-	    "message/delivery-status\n\n", "Original-Envelope-Id: my id\n",
+	    "\n<far@example.net>\n    It was accepted by the mail server ",
+	    "<near@example.net>\n", "message/delivery-status\n\n",
+	    "Original-Envelope-Id: my id\n",
 	    "Final-Recipient: rfc822; far@example.net\n"
 	    "Action: relayed\nStatus: 2.0.0\n",
 	    "Diagnostic-Code: smtp; 250 2.0.0 taken\n",
