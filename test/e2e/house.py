@@ -32,6 +32,7 @@ USERS = {  # name: (uid, gid, full name)
     "alice": (54321, 54321, "Alice Example"),
     "bob": (54322, 54322, "& B\u00f6b, Room 1"),
     "dmatest": (54323, 54323, "agents of the test"),
+    "carol": (54324, 54324, ""),  # who has no processes but her agents
     "postfix": (54330, 54330, ""),
     "dovecot": (54332, 54332, ""),
     "dovenull": (54333, 54333, ""),

@@ -45,11 +45,11 @@ def test_recipient_cannot_get_hold_of_his_agent(system, snoop):
     """dma-local has the whole queue file open: recipients that he must not
     know, and a lock that would keep the others waiting."""
     with subprocess.Popen([snoop, "3"], stdout=subprocess.PIPE, text=True,
-                          **as_user("bob")) as watcher:
+                          **as_user("carol")) as watcher:
         assert watcher.stdout.readline() == "ready\n"
         end = time.monotonic() + 2.5
         while time.monotonic() < end:
-            system.submit("-odq", "bob")
+            system.submit("-odq", "carol")
             system.flush()
         assert watcher.stdout.read() == ""
     system.flush(user="root")
