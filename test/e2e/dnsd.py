@@ -3,7 +3,8 @@
 
 Records are {(name, type): [values]}; what has no entry but whose name is
 known has no data, an unknown name does not exist.  Names in .broken get
-SERVFAIL, names in .silent no answer at all.
+SERVFAIL, names or (name, type)s in .silent no answer at all, names in .codes
+that response code.  .mangled[name](answer) -> datagrams that are sent instead.
 """
 
 import socket
@@ -37,7 +38,7 @@ def encode_value(kind, value):
         return socket.inet_pton(socket.AF_INET6, value)
     if kind == CNAME:
         return encode_name(value)
-    preference, host = value.split()
+    preference, host = value.split(None, 1)
     return struct.pack("!H", int(preference)) + encode_name(host)
 
 
@@ -46,7 +47,10 @@ class NameServer:
         self.records = {}
         self.broken = set()
         self.silent = set()
+        self.codes = {}
+        self.mangled = {}
         self.queries = []
+        self.extended = 0  # queries with more than a question
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind((host, port))
         self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -58,6 +62,9 @@ class NameServer:
         self.records.clear()
         self.broken.clear()
         self.silent.clear()
+        self.codes.clear()
+        self.mangled.clear()
+        self.extended = 0
         self.queries.clear()
 
     def add(self, name, kind, *values):
@@ -90,8 +97,12 @@ class NameServer:
                 flags = struct.unpack("!H", answer[2:4])[0] | 0x0200
                 answer = (answer[:2] + struct.pack("!HHHHH", flags, 1, 0, 0, 0)
                           + self.question(packet))
-            if answer is not None:
-                self.udp.sendto(answer, peer)
+            if answer is None:
+                continue
+            name, _ = decode_name(packet, 12)
+            mangle = self.mangled.get(name, lambda whole: [whole])
+            for datagram in mangle(answer):
+                self.udp.sendto(datagram, peer)
 
     def serve_tcp(self):
         while True:
@@ -117,11 +128,12 @@ class NameServer:
         name, end = decode_name(packet, 12)
         kind = struct.unpack("!H", packet[end:end + 2])[0]
         self.queries.append((name, kind))
-        if name in self.silent:
+        self.extended += packet[6:12] != bytes(6)
+        if name in self.silent or (name, kind) in self.silent:
             return None
         answers, code = [], 0
-        if name in self.broken:
-            code = 2
+        if name in self.broken or name in self.codes:
+            code = self.codes.get(name, 2)
         else:
             answers, code = self.look_up(name, kind)
         out = packet[:2] + struct.pack(

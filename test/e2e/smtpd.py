@@ -22,6 +22,10 @@ A transcript has the lines that `dma -v` prints, and orders to the server:
     ! starttls     TLS handshake now             ! tls     the same
     ! plain        what starttls was, badly: go on in plain text
     ! drip         send the next S: line one byte at a time, slowly
+    ! repeat N     send the next S line N times
+    ! untls        end TLS properly, then go on in plain text
+    ! deaf N       read nothing for N seconds, then as ! stall
+    C: [part]      the beginning of a long message must come now
     # comment      (test_transcripts.py reads some of them)
     == connection  from here on it is the next connection
 
@@ -46,6 +50,7 @@ import time
 
 IDLE = 60  # seconds after which a silent client is given up
 DRIP = 0.3  # seconds between two bytes of a dripping reply
+PART = 65536  # bytes of a message that is not read to its end
 
 
 class Gone(Exception):
@@ -73,6 +78,7 @@ class Connection:
         self.tls = None  # version, cipher, sni, client certificate
         self.user = None  # who authenticated
         self.quit = False
+        self.within = False  # a message that is not to be read to its end
         sock.settimeout(IDLE)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -169,6 +175,18 @@ class Connection:
             "sni": names[-1] if names else None,
             "peer": self.sock.getpeercert(),
         }
+
+    def end_tls(self):
+        """close_notify, not waiting for the client's."""
+        self.sock.settimeout(0)
+        try:
+            self.sock.unwrap()
+        except (OSError, ValueError):
+            pass
+        plain = socket.socket(fileno=os.dup(self.sock.fileno()))
+        self.sock.close()
+        self.sock = plain
+        self.sock.settimeout(IDLE)
 
     def reset(self):
         self.sock.setsockopt(
@@ -687,11 +705,13 @@ class Script(Server):
         if number >= len(self.steps):
             self.extra += 1
             return
-        drip, steps = False, self.steps[number]
+        drip, times, steps = False, 1, self.steps[number]
         for step, following in zip(steps, steps[1:] + [None]):
             try:
                 if step.kind == "!" and step.text == "drip":
                     drip = True
+                elif step.kind == "!" and step.text.startswith("repeat "):
+                    times = int(step.text.split()[1])
                 elif step.kind == "!":
                     if self.order(connection, step):
                         self.finished += 1
@@ -699,8 +719,9 @@ class Script(Server):
                 elif step.kind == "C:":
                     self.expect(connection, step)
                 else:
-                    self.say(connection, step, drip)
-                    drip = False
+                    for _ in range(times):
+                        self.say(connection, step, drip)
+                    drip, times = False, 1
                     if following is None or following.kind[0] != "S":
                         connection.send_held()
             except Gone as gone:
@@ -732,6 +753,12 @@ class Script(Server):
         if step.text.startswith("[message"):
             self.bodies.append(connection.read_message())
             return
+        if step.text == "[part]":
+            while len(connection.buffer) < PART:
+                connection.fill()
+            connection.buffer.clear()
+            connection.within = True
+            return
         if step.text == "." and connection.lines[-1].startswith("C: [message"):
             return
         line = connection.readline()
@@ -747,6 +774,13 @@ class Script(Server):
             return False
         if step.text == "plain":
             return False
+        if step.text == "untls":
+            connection.end_tls()
+            return False
+        if step.text.startswith("deaf "):
+            time.sleep(float(step.text.split()[1]))
+            self.drain(connection)
+            return True
         if step.text == "close":
             # What the client has in flight must not turn this into a RST.
             connection.sock.shutdown(socket.SHUT_WR)
@@ -771,8 +805,10 @@ class Script(Server):
     def drain(self, connection):
         try:
             while True:
-                connection.buffer.clear()
+                del connection.buffer[:-8]
                 connection.fill()
+                if connection.within and b"\r\n.\r\n" in connection.buffer:
+                    connection.violation("a final dot behind a reply")
         except Gone:
             pass
 
