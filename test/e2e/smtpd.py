@@ -157,12 +157,16 @@ class Connection:
         data = text.encode("utf-8", "surrogateescape")
         self.send_raw(data.replace(b"\n", b"\r\n") + b"\r\n")
 
+    @staticmethod
+    def name_asked_for(names):
+        return lambda sock, name, context: names.append(name)
+
     def start_tls(self, context):
         if self.buffer:
             self.violation("sent before the handshake: %r" % self.buffer[:80])
             self.buffer.clear()
         names = []
-        context.sni_callback = lambda s, name, c: names.append(name)
+        context.sni_callback = self.name_asked_for(names)
         try:
             self.sock = context.wrap_socket(self.sock, server_side=True)
         except (OSError, ssl.SSLError) as error:

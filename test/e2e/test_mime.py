@@ -86,6 +86,7 @@ BODIES = {
 
 @BOTH
 @pytest.mark.parametrize("name", BODIES)
+@pytest.mark.rows("H-31")
 def test_text_without_mime_fields(send, name, features):
     got = send(plain(BODIES[name]), features)
     expected = BODIES[name].rstrip(b"\n") + b"\n"
@@ -414,6 +415,7 @@ def test_local_part_needs_smtputf8(private, smtp):
     assert message.recipients[0].startswith("müller@")
 
 
+@pytest.mark.rows("H-32")
 def test_local_part_without_smtputf8(private, smtp):
     sink = smtp.sink(features=NEW)
     private.relay(sink)

@@ -4,9 +4,13 @@
 None of these may ever bounce: trouble with TLS defers, with the reason.
 """
 
+import socket
+import ssl
+
 import pytest
 
 import certs
+import smtpd
 
 NAMES = ("localhost", "127.0.0.1")
 LOGIN = "u:p"
@@ -50,6 +54,7 @@ def test_plain_text_where_not_offered(private, smtp):
     check_sent(private, deliver(private, smtp.sink()), encrypted=False)
 
 
+@pytest.mark.rows("H-79")
 def test_credentials_want_a_valid_certificate(private, smtp, authority):
     sink = deliver(
         private, smtp.sink(**options(authority, "mail.other.example"),
@@ -58,6 +63,7 @@ def test_credentials_want_a_valid_certificate(private, smtp, authority):
     assert sink.auth_tries == []
 
 
+@pytest.mark.rows("H-79")
 def test_credentials_want_tls(private, smtp):
     sink = deliver(private, smtp.sink(auth={"u": "p"}), login=LOGIN)
     check_deferred(private, sink, "TLS")
@@ -89,11 +95,13 @@ def test_required(private, smtp, authority, lines):
 
 
 @pytest.mark.parametrize("lines", [REQUIRED, ("STARTTLS",), ("VERIFYCERT",)])
+@pytest.mark.rows("H-62")
 def test_required_but_not_offered(private, smtp, lines):
     sink = deliver(private, smtp.sink(), *lines)
     check_deferred(private, sink, "STARTTLS", "TLS")
 
 
+@pytest.mark.rows("H-66")
 def test_required_without_verification_takes_any_certificate(
         private, smtp, authority):
     sink = deliver(private, smtp.sink(
@@ -142,6 +150,7 @@ def test_verified_by_name(private, smtp, trusted):
     assert sink.messages[0].connection.tls["sni"] == "localhost"
 
 
+@pytest.mark.rows("H-66")
 def test_wrong_name(private, smtp, trusted):
     """Deferred, and mailq says which name it was for."""
     sink = deliver(private, smtp.sink(
@@ -149,12 +158,14 @@ def test_wrong_name(private, smtp, trusted):
     check_deferred(private, sink, "mail.other.example")
 
 
+@pytest.mark.rows("H-66")
 def test_unknown_authority(private, smtp, stranger):
     sink = deliver(private, smtp.sink(**options(stranger)), *REQUIRED,
                    "VERIFYCERT")
     check_deferred(private, sink, "certificate", "self-signed")
 
 
+@pytest.mark.rows("H-66")
 def test_expired(private, smtp, trusted):
     pem = trusted.leaf("localhost", "127.0.0.1", days="-1")
     sink = deliver(private, smtp.sink(tls="starttls", cert=pem), *REQUIRED,
@@ -180,6 +191,7 @@ def test_fingerprint_with_colons_in_upper_case(private, smtp, authority):
     check_sent(private, deliver(private, sink, *REQUIRED, FINGERPRINT=pairs))
 
 
+@pytest.mark.rows("H-71")
 def test_wrong_fingerprint(private, smtp, authority):
     sink = deliver(private, smtp.sink(**options(authority)), *REQUIRED,
                    FINGERPRINT="0" * 64)
@@ -237,6 +249,7 @@ def test_passwords_of_all_kinds(private, smtp, password):
     check_sent(private, sink, encrypted=False)
 
 
+@pytest.mark.rows("H-74")
 def test_auth_offered_only_before_tls_is_forgotten(private, smtp, authority):
     script = smtp.script(
         "S: 220 x\nC: EHLO *\nS: 250-x\nS: 250-AUTH PLAIN\n"
@@ -248,3 +261,147 @@ def test_auth_offered_only_before_tls_is_forgotten(private, smtp, authority):
     private.flush()
     assert script.mistakes == []
     assert len(private.queue()) == 1
+
+
+# ---- Servers whose TLS is bad ----
+
+def spoil(sink, change):
+    """The sink's TLS, changed."""
+    change(sink.context)
+    return sink
+
+
+def only_old(context):
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+
+
+def only_null(context):
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("eNULL:@SECLEVEL=0")
+
+
+BAD_TLS = [pytest.param(only_old, id="H-67 TLS 1.1 only"),
+           pytest.param(only_null, id="H-67 no encryption")]
+
+
+@pytest.mark.parametrize("change", BAD_TLS)
+def test_weak_tls_where_it_is_required(private, smtp, authority, change):
+    sink = spoil(smtp.sink(**options(authority)), change)
+    deliver(private, sink, *REQUIRED)
+    check_deferred(private, sink, "TLS")
+
+
+@pytest.mark.parametrize("change", BAD_TLS)
+def test_weak_tls_where_it_is_welcome(private, smtp, authority, change):
+    """A connection of its own without TLS, and without credentials."""
+    sink = spoil(smtp.sink(**options(authority)), change)
+    deliver(private, sink)
+    check_sent(private, sink, encrypted=False)
+    assert len(sink.connections) == 2
+
+
+@pytest.mark.parametrize("change", BAD_TLS)
+def test_weak_tls_and_a_credential(private, smtp, authority, change):
+    sink = spoil(smtp.sink(**options(authority), auth={"u": "p"}), change)
+    deliver(private, sink, login=LOGIN)
+    check_deferred(private, sink, "TLS")
+    assert sink.auth_tries == []
+
+
+def anonymous():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("aNULL:@SECLEVEL=0")
+    return context
+
+
+@pytest.mark.rows("H-68")
+def test_no_certificate(private, smtp, authority):
+    sink = smtp.sink(**options(authority))
+    sink.context = anonymous()
+    deliver(private, sink, *REQUIRED)
+    check_deferred(private, sink, "TLS")
+
+
+@pytest.mark.rows("H-69")
+def test_endless_chain(private, smtp, authority):
+    """A certificate of more than 100 KiB."""
+    names = ["localhost"] + ["n%05d.%s.example" % (n, "x" * 40)
+                             for n in range(3000)]
+    sink = smtp.sink(tls="starttls", cert=authority.leaf(
+        "huge.example", *names))
+    deliver(private, sink, *REQUIRED)
+    check_deferred(private, sink, "TLS")
+
+
+@pytest.mark.rows("H-71")
+def test_unrecognized_name_alert(private, smtp, authority, monkeypatch):
+    """A server that knows no such name fails the handshake."""
+    monkeypatch.setattr(smtpd.Connection, "name_asked_for", staticmethod(
+        lambda names: lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME))
+    sink = smtp.sink(**options(authority))
+    deliver(private, sink, *REQUIRED, SMARTHOST="localhost")
+    check_deferred(private, sink, "TLS")
+
+
+# ---- Policy is a property of the connection ----
+
+def two_servers(smtp, first, second):
+    """localhost has two addresses; the IPv6 one is asked first."""
+    try:
+        one = smtp.sink(host="::1", **first)
+    except OSError as error:
+        pytest.skip("no IPv6 here: %s" % error)
+    return one, smtp.sink(host="127.0.0.1", port=one.port, **second)
+
+
+@pytest.mark.rows("H-35", "H-62")
+@pytest.mark.parametrize("lines, login", [
+    (REQUIRED, None), ((), LOGIN)], ids=["required", "credential"])
+def test_second_address_inherits_nothing(
+        private, smtp, authority, lines, login):
+    """TLS and AUTH at the first, which is busy; the second has neither."""
+    auth = {"u": "p"} if login else None
+    first, second = two_servers(
+        smtp, options(authority, auth=auth,
+                      answers={"MAIL": "421 4.3.2 busy"}), {"auth": auth})
+    if login:
+        lines = ["FINGERPRINT " + certs.fingerprint(authority.leaf(*NAMES))]
+    deliver(private, first, *lines, login=login, SMARTHOST="localhost")
+    check_deferred(private, second, "TLS", "421")
+    assert first.connections[-1].tls is not None
+    assert second.connections != [] and second.auth_tries == []
+    assert not any("MAIL" in x for x in second.connections[-1].commands)
+
+
+@pytest.mark.rows("H-63")
+def test_second_address_is_asked_for_tls_again(private, smtp, authority):
+    """STARTTLS came to nothing at the first: that is the first's affair."""
+    first, second = two_servers(
+        smtp, dict(features=("STARTTLS",), answers={
+            "STARTTLS": "454 4.7.0 not now", "MAIL": "421 4.3.2 busy"}),
+        options(authority))
+    deliver(private, first, SMARTHOST="localhost")
+    (message,) = second.messages
+    assert message.connection.tls is not None
+
+
+@pytest.mark.rows("H-02")
+def test_connection_that_is_not_answered(private):
+    """A full backlog: the kernel drops what else wants to connect."""
+    server = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port, full = server.getsockname()[1], []
+    for _ in range(8):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", port))
+        full.append(one)
+    private.configure(SMARTHOST="127.0.0.1", PORT=port, TIMEOUTS=1)
+    private.submit("-odq", "b@x.example")
+    private.flush()
+    for one in full + [server]:
+        one.close()
+    assert len(private.queue()) == 1
+    assert private.logged("dsn=4.4.1, status=deferred .*timed out")
