@@ -8,6 +8,7 @@ import struct
 import pytest
 
 import instance
+import smtpd
 
 PORT = 25
 AAAA, TLSA = 28, 52
@@ -238,6 +239,64 @@ def test_no_starttls_from_an_mx_is_plain_text(mx, authority):
     send(mx, "b@x.example", "b@y.example")
     assert plain.messages[0].connection.tls is None
     assert secure.messages[0].connection.tls is not None
+
+
+# ---- Which refusals are the first server's affair ----
+
+def closing(connection, argument):
+    raise smtpd.Gone("closed on purpose")
+
+
+NEXT = [
+    pytest.param({"GREETING": "554 no"}, id="H-08 greeting 554"),
+    pytest.param({"GREETING": "521 no mail"}, id="H-09 greeting 521"),
+    pytest.param({"GREETING": "450 later"}, id="H-10 greeting 450"),
+    pytest.param({"GREETING": "250 hello"}, id="H-11 greeting 250"),
+    pytest.param({"EHLO": "421 busy"}, id="H-21 EHLO 421"),
+    pytest.param({"EHLO": "450 later"}, id="H-21 EHLO 450"),
+    pytest.param({"EHLO": closing}, id="H-21 EHLO closed"),
+    pytest.param({"EHLO": "250-x\n250 SIZE 10"}, id="H-29 SIZE"),
+    pytest.param({"MAIL": "421 busy"}, id="H-36 MAIL 421"),
+    pytest.param({"RCPT": "421 busy"}, id="H-36 RCPT 421"),
+    pytest.param({"MAIL": "451 later"}, id="H-37 MAIL 451"),
+    pytest.param({"MAIL": "552 too large"}, id="H-39 MAIL 552"),
+    pytest.param({"RCPT": closing}, id="H-50 RCPT closed"),
+    pytest.param({"DATA": "451 later"}, id="H-53 DATA 451"),
+]
+LAST = [
+    pytest.param({"MAIL": "550 no"}, "bounced", id="H-39 MAIL 550"),
+    pytest.param({"RCPT": "450 grey"}, "deferred", id="H-43 RCPT 450"),
+    pytest.param({"RCPT": "550 who"}, "bounced", id="H-46 RCPT 550"),
+    pytest.param({"DATA": "554 no"}, "bounced", id="H-53 DATA 554"),
+    pytest.param({"DOT": "451 later"}, "deferred", id="H-57 dot 451"),
+    pytest.param({"DOT": "554 spam"}, "bounced", id="H-58 dot 554"),
+    pytest.param({"DOT": closing}, "deferred", id="H-59 dot closed"),
+]
+
+
+def two(mx, answers):
+    mx.dns.add("x.example", "MX", "10 first.x.example", "20 second.x.example")
+    mx.dns.add("first.x.example", "A", "192.0.2.5")
+    mx.dns.add("second.x.example", "A", "192.0.2.6")
+    return mx.sink(5, answers=answers), mx.sink(6)
+
+
+@pytest.mark.parametrize("answers", NEXT)
+def test_the_second_takes_it(mx, answers):
+    first, second = two(mx, answers)
+    send(mx, "b@x.example")
+    assert first.messages == [] and len(first.connections) == 1
+    assert second.recipients_seen() == ["b@x.example"]
+    assert mx.system.queue() == []
+
+
+@pytest.mark.parametrize("answers, status", LAST)
+def test_the_second_is_not_asked(mx, answers, status):
+    """Who was heard has decided; twice is worse than later."""
+    first, second = two(mx, answers)
+    send(mx, "b@x.example")
+    assert first.messages == [] and second.connections == []
+    (failed if status == "bounced" else deferred)(mx)
 
 
 # ---- What name servers do (H-80 to H-104) ----

@@ -265,3 +265,15 @@ def test_raw_utf8_in_a_header_is_no_trouble(sent):
     message = sent("Subject: \u00fcber\nFrom: J\u00f6 <a@x.example>\n\nx\n")
     assert "\u00fcber".encode() in message.data
     assert "J\u00f6 <a@x.example>".encode() in message.data
+
+
+@pytest.mark.rows("H-95")
+@pytest.mark.parametrize("fields, status", [(100, 0), (101, 65)])
+def test_a_mail_loop_ends(private, smtp, fields, status):
+    """What has passed through so many hosts goes round."""
+    private.relay(smtp.sink())
+    result = private.run("-odq", "b@x.example",
+                         text="Received: by x; y\n" * fields + "\nhello\n")
+    assert result.exit == status, result
+    assert ("mail loop" in result.err) == (status != 0)
+    assert len(private.queue()) == (status == 0)

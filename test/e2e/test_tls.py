@@ -376,6 +376,16 @@ def test_second_address_inherits_nothing(
     assert not any("MAIL" in x for x in second.connections[-1].commands)
 
 
+@pytest.mark.rows("H-75")
+def test_wrong_password_is_said_once(private, smtp):
+    """To each address in turn, it would lock the account."""
+    first, second = two_servers(
+        smtp, {"auth": {"u": "other"}}, {"auth": {"u": "other"}})
+    deliver(private, first, "INSECURE", login=LOGIN, SMARTHOST="localhost")
+    check_deferred(private, second, "535")
+    assert len(first.auth_tries) == 1 and second.connections == []
+
+
 @pytest.mark.rows("H-63")
 def test_second_address_is_asked_for_tls_again(private, smtp, authority):
     """STARTTLS came to nothing at the first: that is the first's affair."""

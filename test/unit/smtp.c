@@ -947,7 +947,7 @@ static const struct session_case broken_cases[] = {
 };
 
 static void
-test_broken_sessions(void **state)
+test_broken_sessions_H_51(void **state)
 {
 	struct session_case k;
 	size_t i;
@@ -1233,7 +1233,7 @@ main(void)
 	    cmocka_unit_test(test_good_sessions),
 	    cmocka_unit_test(test_recipients),
 	    cmocka_unit_test(test_refusals),
-	    cmocka_unit_test(test_broken_sessions),
+	    cmocka_unit_test(test_broken_sessions_H_51),
 	    cmocka_unit_test(test_kept_connections),
 	    cmocka_unit_test(test_starttls),
 	    cmocka_unit_test(test_auth),
