@@ -382,7 +382,7 @@ while True:
     time.sleep(pause)
     # As long as it took, or the runner thinks that two agents are enough.
     for number in job.recipients:
-        send(u32(5), u32(job.number), u32(number), u32(SENT),
+        send(u32(5), u32(job.number), u32(number), u32(SENT), u32(0),
              string("2.0.0"), string(""), string("250 ok"), u32(0),
              u32(int(pause * 1000)))
     done(job.number)
