@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "smtpd_text.h"
 #include "util.h"
 
 enum arity { NO_VALUE, VALUE, ATTACHED_VALUE };
@@ -225,17 +226,13 @@ take_from_header(struct parser *p, const char *value)
 	p->o->submit.from_header = true;
 }
 
-/* RFC 3461, 4.4: printable; kept as xtext, which the wire wants. */
 static void
 take_envelope_id(struct parser *p, const char *value)
 {
-	for (const char *s = value; *s != '\0'; s++)
-		if (!ascii_isprint((unsigned char)*s) || *s == '+' ||
-		    *s == '=' || *s == ' ')
-			die(EX_USAGE, "-V: the envelope id may hold letters, "
-				      "digits and punctuation but + and =");
-	if (value[0] == '\0' || strlen(value) > ENVID_MAX)
-		die(EX_USAGE, "-V: the envelope id has 1 to %d characters",
+	if (!smtpd_is_xtext(value, ENVID_MAX))
+		die(EX_USAGE,
+		    "-V: the envelope id has 1 to %d letters, digits and "
+		    "punctuation; + and = are written +2B and +3D",
 		    ENVID_MAX);
 	p->o->submit.envid = value;
 }

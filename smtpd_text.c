@@ -98,9 +98,8 @@ set_ret(struct smtpd_path *p, const char *value)
 	return p->ret != RET_DEFAULT;
 }
 
-/* RFC 3461, 4: printable, but '+' and '=', which stand as "+HH". */
-static bool
-is_xtext(const char *s, size_t max)
+bool
+smtpd_is_xtext(const char *s, size_t max)
 {
 	static const char hex[] = "0123456789ABCDEF";
 
@@ -120,7 +119,7 @@ static bool
 set_envid(struct smtpd_path *p, const char *value)
 {
 	p->envid = value;
-	return is_xtext(value, ENVID_MAX);
+	return smtpd_is_xtext(value, ENVID_MAX);
 }
 
 static bool
@@ -136,7 +135,7 @@ set_orcpt(struct smtpd_path *p, const char *value)
 
 	p->orcpt = value;
 	return semicolon != NULL && semicolon != value &&
-	       semicolon[1] != '\0' && is_xtext(value, ORCPT_MAX) &&
+	       semicolon[1] != '\0' && smtpd_is_xtext(value, ORCPT_MAX) &&
 	       addr_is_atoms(value, (size_t)(semicolon - value), '-');
 }
 

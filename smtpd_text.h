@@ -50,6 +50,12 @@ const char *smtpd_path_parse(
  * goes.  CRLF.CRLF alone is its end.  A CR or LF that stands alone is passed
  * on and noted.
  */
+/*
+ * RFC 3461, 4: printable, but '+' and '=', which stand as "+HH"; 1 to max
+ * bytes.
+ */
+bool smtpd_is_xtext(const char *s, size_t max);
+
 struct smtpd_data {
 	enum {
 		DATA_LINE_START,

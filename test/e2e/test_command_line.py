@@ -272,7 +272,8 @@ def test_flags_attached_separate_grouped_and_after(private, args, after):
 
 @pytest.mark.parametrize("args", [
     ["-N", "sometimes"], ["-N", "never,delay"], ["-N", ""], ["-N", "delay,"],
-    ["-R", "half"], ["-R", ""], ["-V", ""], ["-V", "a b"], ["-V", "x" * 101],
+    ["-R", "half"], ["-R", ""], ["-V", ""], ["-V", "a b"], ["-V", "e+1"], ["-V", "e=1"],
+    ["-V", "x" * 101],
     ["-V", "a\nb"], ["-C", ""], ["-b", "x"], ["-b", ""], ["-bz"], ["-a"],
     ["-Q"], ["-W"], ["-i!"], ["-\n"], ["-\xe9"], ["--"], ["--odd"],
     ["--help=x"], ["-N"], ["-L"], ["-qx", ], ["-bp", "b@x.example"],

@@ -4,6 +4,8 @@ and next hops with DSN and without it."""
 
 import email
 import email.policy
+import os
+import pty
 
 import pytest
 
@@ -31,6 +33,11 @@ def submit(private, *args, **more):
 def notices(sink):
     return [email.message_from_bytes(m.data, policy=email.policy.SMTPUTF8)
             for m in list(sink.messages) if m.sender == ""]
+
+
+def words(notice):
+    """What its reader sees, on one line."""
+    return " ".join(next(notice.iter_parts()).get_content().split())
 
 
 def blocks(notice):
@@ -91,18 +98,20 @@ def test_each_notify_with_each_outcome(private, dsn):
 def test_success_notice(private):
     with Sink(features=PLAIN) as sink:
         private.relay(sink)
-        submit(private, "-N", "success", "-R", "full", "-V", "my-envelope",
+        submit(private, "-N", "success", "-R", "full", "-V", "my+2Benvelope",
                "a@far.example", "b@far.example",
                text="Subject: hello\n\nthe body\n")
         private.flush()
         wait_for(lambda: notices(sink), "a notice")
         (notice,) = notices(sink)
         message, *each = blocks(notice)
-        assert message["Original-Envelope-Id"] == "my-envelope"
+        assert message["Original-Envelope-Id"] == "my+envelope"
         assert {b["Action"] for b in each} == {"relayed"}
         assert len(each) == 2
         assert all(b["Status"].startswith("2.") for b in each)
         assert "the body" not in notice.as_string()
+        assert notice["Subject"] == "Your message was passed on"
+        assert "Its answer was: 250 " in words(notice)
         assert "Subject: hello" in notice.as_string()
         assert private.queue() == []
 
@@ -111,14 +120,17 @@ def test_parameters_go_on(private):
     """Where the next hop offers DSN they are its business."""
     with Sink(features=PLAIN + ("DSN",)) as sink:
         private.relay(sink)
-        submit(private, "-N", "success,failure", "-R", "hdrs", "-V", "my-envelope",
-               "a@far.example")
+        private.write(private.directory / "aliases", "team: a@far.example\n")
+        submit(private, "-N", "success,failure", "-R", "hdrs", "-V",
+               "my+2Benvelope", "team")
         private.flush()
         wait_for(lambda: sink.messages, "the message")
         (message,) = sink.messages
         assert "RET=HDRS" in message.params
-        assert "ENVID=my-envelope" in message.params.split()
+        assert "ENVID=my+2Benvelope" in message.params.split()
         assert "NOTIFY=SUCCESS,FAILURE" in message.recipient_params[0]
+        private.wait_delivered()
+        assert notices(sink) == []
 
 
 @pytest.mark.parametrize("ret, kind", [("full", "message/rfc822"),
@@ -147,3 +159,104 @@ def test_internationalized(private):
         assert "report-type=global-delivery-status" in text
         assert "Final-Recipient: utf-8; badö@far.example\n" in text
         assert "Content-Type: message/global-headers\n" in text
+
+
+def test_words_of_a_failure(private):
+    """Which message, to whom, the server's words, and what to do."""
+    with Sink(features=PLAIN, recipients=refusal) as sink:
+        private.relay(sink)
+        submit(private, "bad@far.example")
+        private.flush()
+        wait_for(lambda: notices(sink), "a notice")
+        (notice,) = notices(sink)
+        assert notice["Subject"] == "Your message was not delivered"
+        text = words(notice)
+        for part in ("Your message of", "could not be delivered",
+                     "<bad@far.example>", "said: 550 5.1.1 nobody here",
+                     "does not try again", "correct it and send"):
+            assert part in text
+
+
+def test_words_of_a_delay(private):
+    with Sink(features=PLAIN, recipients=refusal) as sink:
+        private.relay(sink, "WARN 1s")
+        submit(private, "-N", "delay", "later@far.example")
+
+        def told():
+            private.flush()
+            return notices(sink)
+
+        (notice,) = wait_for(told, "a notice")
+        assert notice["Subject"] == (
+            "Your message is delayed (you need do nothing)")
+        text = words(notice)
+        for part in ("keeps trying until", "<later@far.example>",
+                     "said: 451 4.2.0 not now", "Do not send it again"):
+            assert part in text
+
+
+def test_success_in_a_mailbox(private):
+    """Delivered here: the sender asked, and the reader has it once."""
+    with Sink(features=PLAIN + ("DSN",)) as sink:
+        private.relay(sink)
+        submit(private, "-N", "success", private.user)
+        private.flush()
+        wait_for(lambda: notices(sink), "a notice")
+        (notice,) = notices(sink)
+        (_, block) = blocks(notice)
+        assert block["Action"] == "delivered"
+        assert notice["Subject"] == "Your message was delivered"
+        assert len(private.mbox()) == 1
+
+
+def test_postmaster_where_there_is_no_sender(private):
+    with Sink(features=PLAIN, recipients=refusal) as sink:
+        private.relay(sink, "POSTMASTER boss@far.example")
+        result = private.submit("-odq", "-f", "<>", "bad@far.example")
+        assert result.exit == 0
+        private.flush()
+        wait_for(lambda: notices(sink), "a notice")
+        (notice,) = notices(sink)
+        assert notice["To"] == "boss@far.example"
+        assert "no sender who could be told" in words(notice)
+
+
+def test_a_large_message_comes_back_whole(private):
+    """RET=FULL: what MAXSIZE let in, and no more."""
+    body = "%s\n" % ("x" * 70) * 30000
+    with Sink(features=PLAIN, recipients=refusal) as sink:
+        private.relay(sink)
+        submit(private, "-R", "full", "bad@far.example",
+               text="Subject: large\n\n" + body)
+        private.flush()
+        wait_for(lambda: notices(sink), "a notice")
+        (message,) = [m for m in sink.messages if m.sender == ""]
+        assert body in message.text
+        assert len(message.text) < len(body) + 10000
+
+
+@pytest.mark.parametrize("mode", [None, 0o500])
+def test_submission_that_fails_on_a_terminal(private, mode):
+    """Who types a message is told that it was not sent, and why."""
+    if mode is None:
+        private.spool.rmdir()
+    else:
+        private.spool.chmod(mode)
+    master, slave = pty.openpty()
+    process = private.popen("-i", "b@far.example", stdin=slave, stdout=slave,
+                            stderr=slave)
+    os.close(slave)
+    os.write(master, b"Subject: x\n\nhello\n\x04")
+    seen = b""
+    while True:
+        try:
+            seen += os.read(master, 4096)
+        except OSError:
+            break
+    os.close(master)
+    status = process.wait(15)
+    if mode is not None:
+        private.spool.chmod(0o700)
+        assert os.listdir(private.spool) == []
+    assert status == 72
+    assert b"spool" in seen and str(private.spool).encode() in seen
