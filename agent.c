@@ -75,6 +75,17 @@ send_record(struct agent *a, int put)
 	buf_reset(&a->out);
 }
 
+/* Nobody would write it down, and the next runner sends it again. */
+static void
+on_committing(void *arg)
+{
+	struct pollfd p = {.fd = JOB_FD, .events = 0};
+
+	(void)arg;
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0)
+		die(EX_UNAVAILABLE, "the queue runner is gone");
+}
+
 static void
 on_result(
     void *arg, const struct job *j, size_t recipient, const struct outcome *o)
@@ -426,6 +437,7 @@ main(int argc, char **argv)
 	a->cb.result = on_result;
 	a->cb.next = on_next;
 	a->cb.greeted = on_greeted;
+	a->cb.committing = on_committing;
 	if (job_put_signal(&a->out, RECORD_READY) == -1 ||
 	    job_send(JOB_FD, a->out.data, a->out.len, -1) == -1) {
 		if (errno == EPIPE || errno == ECONNRESET)

@@ -217,7 +217,7 @@ intake_set_sender(struct intake *i, const char *given)
 	if (given != NULL) {
 		if (addr_parse(a, given, true, &why) != 0)
 			return intake_refuse(i, EX_DATAERR, "553 5.1.7",
-			    "sender \"%s\" %s", given, why);
+			    "sender \"%.300s\" %s", given, why);
 		if (addr_is_null(a))
 			return 0;
 	} else if (in->env.email == NULL ||
@@ -338,7 +338,8 @@ intake_add_list(struct intake *i, const char *text, unsigned notify)
 	if (addr_parse_list(text, strlen(text), add_listed_at, &l, &why) != 0)
 		return why == NULL ? -1
 				   : intake_refuse(i, EX_DATAERR, "553 5.1.3",
-					 "recipient \"%s\" %s", text, why);
+					 "recipient \"%.300s\" %s", text,
+					 why);
 	if (i->recipients.count == before && text[0] == '\0')
 		return intake_refuse(
 		    i, EX_DATAERR, "553 5.1.3", "recipient \"\" is empty");

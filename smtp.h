@@ -100,6 +100,8 @@ struct smtp_callbacks {
 	struct smtp_task *(*next)(void *arg);
 	/* The server greeted us, and took our credential where we have one. */
 	void (*greeted)(void *arg);
+	/* The final dot is next: the last moment to leave it unsent. */
+	void (*committing)(void *arg);
 	/* A line of the transcript for -v: printable, secrets masked. */
 	void (*trace)(void *arg, const char *line);
 };

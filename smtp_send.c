@@ -450,6 +450,8 @@ send_message(struct smtp_session *s, struct smtp_group *g)
 	case BODY_LOST:
 		return lose(s, g, STAGE_DOT, errno);
 	}
+	if (s->cb->committing != NULL)
+		s->cb->committing(s->cb->arg);
 	smtp_deadline(s, SMTP_DATA_BLOCK_MS);
 	if (net_put(&s->net, ".\r\n", 3) == -1)
 		return lose(s, g, STAGE_DOT, errno);

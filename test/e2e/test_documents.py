@@ -312,9 +312,9 @@ def rows_of_tests():
     for path in TESTS.glob("*/*.py"):
         found.update(rows_of_python(path))
     for path in TESTS.glob("*/*.c"):
-        for letter, number in re.findall(r"^test_\w*_([A-Z])_(\d{2,3})\(",
-                                         path.read_text(), re.M):
-            found.add("%s-%s" % (letter, number))
+        names = re.findall(r"^\w+(?=\(void \*\*)", path.read_text(), re.M)
+        for row in re.findall(r"_([A-Z]_\d{2,3})(?![^_ ])", " ".join(names)):
+            found.add(row.replace("_", "-"))
     for path in TESTS.glob("e2e/*/*.*"):
         stem = LEADING_ROWS.match(path.name.replace("_", " "))
         text = path.read_text(errors="replace") if path.is_file() else ""
