@@ -174,8 +174,11 @@ find_target(struct target *t, const char *name)
 		exit(BECOME_NO_USER);
 	for (size_t i = 0; name[i] != '\0'; i++)
 		lower[i] = (char)ascii_lower((unsigned char)name[i]);
-	if ((pw = look_up(name)) == NULL && (pw = look_up(lower)) == NULL)
+	if ((pw = look_up(name)) == NULL && (pw = look_up(lower)) == NULL) {
+		/* A source that fails before one that says no looks like no. */
+		(void)our_user(DMA_USER);
 		exit(BECOME_NO_USER);
+	}
 	(void)snprintf(t->name, sizeof(t->name), "%s", pw->pw_name);
 	(void)snprintf(t->lock, sizeof(t->lock), "%s.lock", t->name);
 	t->owner = t->uid = pw->pw_uid;

@@ -338,8 +338,7 @@ intake_add_list(struct intake *i, const char *text, unsigned notify)
 	if (addr_parse_list(text, strlen(text), add_listed_at, &l, &why) != 0)
 		return why == NULL ? -1
 				   : intake_refuse(i, EX_DATAERR, "553 5.1.3",
-					 "recipient \"%.300s\" %s", text,
-					 why);
+					 "recipient \"%.300s\" %s", text, why);
 	if (i->recipients.count == before && text[0] == '\0')
 		return intake_refuse(
 		    i, EX_DATAERR, "553 5.1.3", "recipient \"\" is empty");

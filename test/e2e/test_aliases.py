@@ -45,6 +45,7 @@ def recipients(private, smtp, *args, aliases="", **keys):
     ("root@client.example: a@x.example\n", ["a@x.example"]),
     ("root@localhost: b@x.example\nroot: a@x.example\n", ["a@x.example"]),
 ])
+@pytest.mark.rows("L-51")
 def test_alias(private, smtp, text, wanted):
     got = recipients(private, smtp, "root", aliases=text)
     if wanted is None:
@@ -85,6 +86,7 @@ def test_newaliases_checks_the_file(private):
     ("a: :include:LIST\n", 'list:2: "a@@b" has more than one'),
     ("a: :include:LIST.2\n", "list.2: No such file or directory"),
 ])
+@pytest.mark.rows("L-49", "V-37")
 def test_newaliases_finds(private, text, said):
     listed = private.directory / "list"
     private.write(listed, "b@x.example\na@@b\n:include:%s\n" % listed)
@@ -105,6 +107,7 @@ def test_included_list(private, smtp):
     assert (result.exit, result.err) == (0, ""), result
 
 
+@pytest.mark.rows("V-32", "L-52")
 def test_a_list_that_others_can_write_is_not_read(private, smtp):
     listed = private.directory / "list"
     private.write(listed, "a@x.example\n", 0o666)
@@ -334,6 +337,7 @@ def test_local_copy_and_a_forward(private, smtp):
     assert len(private.mbox()) == 1
 
 
+@pytest.mark.rows("L-50")
 def test_loop_is_told_not_swallowed(private, smtp):
     got = recipients(private, smtp, "one", aliases="one: two\ntwo: one\n")
     assert got == []
@@ -378,6 +382,7 @@ def test_one_person_by_two_aliases_gets_it_once(private, smtp):
         "root: a@x.example\nadmin: a@x.example\n")) == ["a@x.example"]
 
 
+@pytest.mark.rows("V-05")
 def test_mailbox_quotes_from_lines(private, smtp):
     sink = smtp.sink()
     private.relay(sink)

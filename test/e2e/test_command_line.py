@@ -84,6 +84,7 @@ def test_no_recipients_in_header(private):
     "a@x..example", "a@-x.example.",
     b"a\xff@x.example",
 ])
+@pytest.mark.rows("V-03", "L-12")
 def test_bad_recipient(private, address):
     refused(private, private.run("--", address, text="x\n"), DATAERR)
 
@@ -91,6 +92,7 @@ def test_bad_recipient(private, address):
 @pytest.mark.parametrize("address", [
     "a@x.example\nMAIL", "a\r@x.example", "a@x@y", "a" * 300,
 ])
+@pytest.mark.rows("V-01", "V-05")
 def test_bad_sender(private, address):
     refused(private,
             private.run("-f", address, "b@x.example", text="x\n"), DATAERR)
@@ -142,6 +144,7 @@ def sent(private, smtp, *args, text, **options):
     return message
 
 
+@pytest.mark.rows("V-59")
 def test_lone_dot_does_not_cut_a_pipe(private, smtp):
     """sudo, mdadm, logwatch pipe without -i."""
     message = sent(private, smtp, "b@x.example",
@@ -228,6 +231,7 @@ def test_empty_input(private, smtp):
     assert len(message.header("From")) == 1
 
 
+@pytest.mark.rows("V-07")
 def test_stray_cr_and_nul_cannot_split_lines(private, smtp):
     message = sent(private, smtp, "b@x.example", text=(
         b"Subject: a\rBcc: x@y\0z\n\nbody\r.\rQUIT\n"))
@@ -279,6 +283,7 @@ def test_flags_attached_separate_grouped_and_after(private, args, after):
     ["--help=x"], ["-N"], ["-L"], ["-qx", ], ["-bp", "b@x.example"],
     ["-bP", "b@x.example"], ["-q", "b@x.example"],
 ])
+@pytest.mark.rows("L-04")
 def test_bad_options(private, args):
     result = private.run(*args, text="To: b@x.example\n\n")
     refused(private, result, USAGE)
@@ -417,6 +422,7 @@ def test_relative_name_of_the_configuration(private, smtp):
 # ---- What callers inherit to us ----
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (1, 2)])
+@pytest.mark.rows("V-12", "L-21")
 def test_closed_descriptors(private, closed):
     """A queue file must not become descriptor 1 or 2 (V-13)."""
     def close():
@@ -431,6 +437,7 @@ def test_closed_descriptors(private, closed):
 
 
 @pytest.mark.parametrize("closed", [(0,), (0, 1), (0, 1, 2)])
+@pytest.mark.rows("V-12", "L-20")
 def test_closed_input(private, closed):
     process = private.popen(
         "b@x.example", preexec_fn=lambda: [os.close(fd) for fd in closed])
@@ -461,12 +468,14 @@ def limit_file_size(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.rows("V-14", "L-45")
 def test_file_size_limit_of_the_caller(private):
     result = private.run("b@x.example", text="x" * 70 + "\n" * 200000,
                          preexec_fn=limit_file_size(65536))
     refused(private, result, IOERR)
 
 
+@pytest.mark.rows("L-20")
 def test_unreadable_input(private):
     directory = os.open("/", os.O_RDONLY)
     try:
@@ -548,6 +557,7 @@ def test_spool_read_only(private, mounted_spool):
     refused(private, private.run("b@x.example", text="x\n"), CANTCREAT)
 
 
+@pytest.mark.rows("V-36", "L-45")
 def test_disk_full_at_submission(private, mounted_spool):
     mounted_spool("size=64k")
     result = private.run("b@x.example", text="x" * 70 + "\n" * 200000)
@@ -556,6 +566,7 @@ def test_disk_full_at_submission(private, mounted_spool):
     assert "No space left" in result.err or "full" in result.err, result
 
 
+@pytest.mark.rows("V-36", "L-45")
 def test_no_inode_left_at_submission(private, mounted_spool):
     mounted_spool("nr_inodes=2")
     private.spool.joinpath("x").touch()
@@ -564,6 +575,7 @@ def test_no_inode_left_at_submission(private, mounted_spool):
     refused(private, result, result.exit)
 
 
+@pytest.mark.rows("V-36")
 def test_reserve_is_kept(private, mounted_spool):
     mounted_spool("size=1m")
     private.configure(MINFREE=50)
@@ -596,6 +608,7 @@ def test_missing_configuration_of_a_private_instance(private):
     assert result.exit == CONFIG, result
 
 
+@pytest.mark.rows("V-45", "L-53")
 def test_readable_secrets_are_refused(private, smtp):
     private.relay(smtp.sink(), login="u:p")
     (private.directory / "auth.conf").chmod(0o644)
@@ -614,6 +627,7 @@ def test_forgiving_configuration(private, smtp):
     assert len(sink.messages) == 1
 
 
+@pytest.mark.rows("L-55")
 def test_mailname_from_a_file(private, smtp):
     (private.directory / "mailname").write_text("from.file.example\nmore\n")
     sink = smtp.sink()

@@ -229,6 +229,7 @@ def test_dead_domain_does_not_hold_the_others(mx):
     instance.wait_for(lambda: sink.messages, "the other domain's mail")
 
 
+@pytest.mark.rows("V-40", "V-49")
 def test_no_starttls_from_an_mx_is_plain_text(mx, authority):
     mx.dns.add("x.example", "A", "192.0.2.5")
     mx.dns.add("y.example", "A", "192.0.2.6")

@@ -287,6 +287,23 @@ def test_no_document_names_a_path_of_this_machine():
     assert found == []
 
 
+# ---- The code ----
+
+@pytest.mark.rows("V-20")
+def test_no_signal_has_a_handler():
+    """What is not there cannot be interrupted in the wrong moment."""
+    text = source("*.c")
+    given = set(re.findall(r"\bsignal\(\w+, (\w+)\)", text))
+    given |= set(re.findall(r"\bsa_(?:handler|sigaction) = (\w+)", text))
+    assert given == {"SIG_IGN", "SIG_DFL"}
+
+
+@pytest.mark.rows("V-03", "V-11")
+def test_no_shell_and_no_format_of_others():
+    assert not re.search(r"\b(?:system|popen|execlp|execvp)\(", source("*.c"))
+    assert "-Wformat=2" in source("Makefile", "*.mk")
+
+
 # ---- The rows: what is known to go wrong, and the test of each ----
 
 ROW = re.compile(r"[A-Z]-[0-9]{2,3}\b")

@@ -41,6 +41,7 @@ def as_user(name):
 
 # ---- The recipient and the agent that runs as he ----
 
+@pytest.mark.rows("V-21", "V-26", "S-05")
 def test_recipient_cannot_get_hold_of_his_agent(system, snoop):
     """dma-local has the whole queue file open: recipients that he must not
     know, and a lock that would keep the others waiting."""
@@ -92,6 +93,7 @@ def attack(system, prepare, *args, text=BODY, **more):
 
 
 @pytest.mark.parametrize("closed", range(8))
+@pytest.mark.rows("V-12")
 def test_closed_descriptors(system, closed):
     def prepare():
         for fd in range(3):
@@ -115,6 +117,7 @@ def limit(resource_name, value):
     ("NPROC", (0, 1)), ("CPU", (0, 1)),
     ("SIGPENDING", (0,)), ("MEMLOCK", (0,)), ("CORE", (1 << 30,)),
 ])
+@pytest.mark.rows("V-14", "V-15", "V-35", "L-96", "S-07")
 def test_limits_of_the_caller(system, name, values):
     """Accepted or not, never both; and bob's mail is as it was."""
     for value in values:
@@ -133,6 +136,7 @@ def test_limits_of_the_caller(system, name, values):
             os.unlink(system.spool / entry)
 
 
+@pytest.mark.rows("V-16")
 def test_signals_of_the_caller(system, smtp):
     """Ignored or blocked, they hinder neither intake nor delivery."""
     def prepare():
@@ -151,6 +155,7 @@ def test_signals_of_the_caller(system, smtp):
 
 
 @pytest.mark.parametrize("mask", [0, 0o777])
+@pytest.mark.rows("V-22")
 def test_umask_of_the_caller(system, mask):
     system.submit("bob", preexec_fn=lambda: os.umask(mask))
     system.wait_delivered()
@@ -178,6 +183,7 @@ HOSTILE.update(
 @pytest.mark.parametrize("zone", [
     ":/etc/shadow", "/tmp/evil", "../../tmp/evil", "A" * 100000,
     "a/../../../../tmp/evil", "<%n%n>9", ":../evil"])
+@pytest.mark.rows("V-17", "L-87", "L-89", "S-03")
 def test_environment_of_the_caller(system, smtp, zone, tmp_path):
     """Nothing that it names is opened, by no process; nobody is believed."""
     sink = smtp.sink(host="192.0.2.1")
@@ -200,6 +206,7 @@ def test_environment_of_the_caller(system, smtp, zone, tmp_path):
 
 @pytest.mark.parametrize("name", [
     "", "/", "%n%n%s", "A" * 8192, "mailq ", "\x1b[2J", "-bp", "x/sendmail"])
+@pytest.mark.rows("V-19", "L-02")
 def test_any_argv0(system, name):
     assert attack(system, None, executable=system.bin / "dma",
                   text=BODY) == 0
@@ -210,6 +217,7 @@ def test_any_argv0(system, name):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+@pytest.mark.rows("V-18", "L-01")
 def test_no_argv_at_all(system):
     """execve with an empty argv, which Python does not let through."""
     program = str(system.bin / "dma").encode()
@@ -227,6 +235,7 @@ def test_no_argv_at_all(system):
     assert system.queue() == []
 
 
+@pytest.mark.rows("V-23")
 def test_directory_that_is_gone(system):
     place = pathlib.Path(system.root / "gone")
     place.mkdir(mode=0o777)
@@ -243,6 +252,7 @@ def test_directory_that_is_gone(system):
         place.parent.chmod(0o755)
 
 
+@pytest.mark.rows("V-27")
 def test_many_options(system):
     for option in ("-oi", "-v", "-C/x", "-fa@x", "-t"):
         result = system.run(*[option] * 100000, "-odq", "b@x.example",
@@ -252,6 +262,7 @@ def test_many_options(system):
 
 @pytest.mark.parametrize("what", ["auth.conf", "spool", "shadow", "fifo",
                                   "/dev/full", "/proc/self/mem", "/"])
+@pytest.mark.rows("V-27", "L-47")
 def test_private_instance_opens_as_the_caller(system, what):
     """-C must not be a way to read with the group's rights."""
     path = {"auth.conf": system.confdir / "auth.conf", "spool": system.spool,
@@ -269,6 +280,7 @@ def test_private_instance_opens_as_the_caller(system, what):
 
 # ---- The spool and the door ----
 
+@pytest.mark.rows("V-34", "S-06")
 def test_spool_is_out_of_reach(system):
     """Not even her own message can be touched by name."""
     system.submit("-odq", "b@x.example")
@@ -294,6 +306,7 @@ def test_spool_is_out_of_reach(system):
     ["local", "0"], ["local", "x" * 5000], ["local", "%n%n"],
     ["local", "nobody-of-that-name"], ["local", "bob", "x"], ["LOCAL", "bob"],
     ["x"] * 1000, ["local", "root\n"]])
+@pytest.mark.rows("V-31", "L-84", "L-85", "S-15")
 def test_door_with_hostile_arguments(system, args):
     """Even for one of the group, with a socket as the runner's."""
     import socket  # pylint: disable=import-outside-toplevel
@@ -326,6 +339,7 @@ def proc(pid, name):
         return ""
 
 
+@pytest.mark.rows("V-45", "S-11")
 def test_password_is_seen_nowhere(system, smtp):
     """Not in arguments, environments, log, dialogue, listing; and alice
     reads the memory of none of the processes that work for her."""
@@ -361,6 +375,7 @@ def test_password_is_seen_nowhere(system, smtp):
 
 # ---- Slow, stopped, killed ----
 
+@pytest.mark.rows("V-15", "V-21")
 def test_agent_of_another_mailbox_is_as_fast_as_any(system):
     """Scheduling class, processors, timer slack survive execve; the mailbox
     of another user must not stay locked for them."""
@@ -416,6 +431,7 @@ def test_stopped_runner_leaves_agents_to_the_system(system, smtp):
         instance.kill_all()
 
 
+@pytest.mark.rows("V-21", "L-99", "S-07")
 def test_killed_in_every_phase(system, smtp):
     """Whatever she signals of what she started, bob's mail arrives once."""
     sink = smtp.sink(host="192.0.2.1")
@@ -447,6 +463,7 @@ def test_killed_in_every_phase(system, smtp):
 
 # ---- The mail directory ----
 
+@pytest.mark.rows("V-29", "L-76")
 def test_mailbox_swapped_during_delivery(system):
     """A sticky directory lets alice replace her mailbox while bob mails her:
     links, FIFOs, directories; nothing of bob's or root's is written to."""
@@ -503,6 +520,7 @@ while time.time() < end:
              "the lock to be gone")
 
 
+@pytest.mark.rows("V-30")
 def test_mailbox_of_2775_cannot_be_replaced(system):
     for command in ("touch bob.lock", "mkdir bob.lock", "ln -s / bob",
                     "touch .bob.new", "rm -f alice && ! test -e alice"):

@@ -116,6 +116,7 @@ def undefined_symbols(program, *flags):
     return re.findall(r"U (\w+)", done.stdout)
 
 
+@pytest.mark.rows("S-01")
 def test_dma_has_no_tls_and_no_resolver(built):
     symbols = undefined_symbols(built / "dma")
     assert "open" in symbols or "openat" in symbols or \
@@ -144,6 +145,7 @@ def test_others_have_no_tls_either(built, program):
         assert not re.match(r"(SSL_|EVP_|res_|getaddrinfo)", name), name
 
 
+@pytest.mark.rows("S-01")
 def test_submission_uses_no_socket_but_unix(system, smtp, tmp_path):
     """Traced through the runner too: only agents speak to the network."""
     if subprocess.run(["which", "strace"], capture_output=True,
@@ -207,6 +209,7 @@ def test_mail_of_root_belongs_to_the_spool_user(system):
     assert facts.st_uid == pwd.getpwnam("mail").pw_uid
 
 
+@pytest.mark.rows("S-02", "S-04")
 def test_agent_runs_as_its_own_user(system, smtp):
     """Who parses the network has no group, no spool, no root."""
     script = smtp.script("! stall\n", host="192.0.2.1")
@@ -232,6 +235,7 @@ def test_agent_runs_as_its_own_user(system, smtp):
             assert flags & os.O_ACCMODE == os.O_RDONLY
 
 
+@pytest.mark.rows("V-35", "L-93", "L-95", "S-07")
 def test_two_users_do_not_touch_each_other_s_mail(system, smtp):
     sink = smtp.sink(host="192.0.2.1")
     system.relay(sink)
@@ -260,6 +264,7 @@ def test_root_sees_and_runs_the_whole_queue(system, smtp):
     assert len(sink.messages) == 3
 
 
+@pytest.mark.rows("L-98")
 def test_submissions_of_two_users_at_once(system, smtp):
     sink = smtp.sink(host="192.0.2.1")
     system.relay(sink)
@@ -278,6 +283,70 @@ def test_submissions_of_two_users_at_once(system, smtp):
     system.wait_idle(30)
     assert sink.subjects() == sorted(
         "%s.%d" % (u, n) for u in ("alice", "bob") for n in range(25))
+
+
+@pytest.mark.rows("L-46")
+def test_without_a_configuration(system):
+    """The defaults."""
+    system.conf_path.unlink()
+    result = system.run("-odq", "b@x.example", text="Subject: s\n\nx\n")
+    assert (result.exit, result.err) == (0, "")
+    assert len(system.queue()) == 1
+
+
+@pytest.mark.rows("L-91")
+def test_a_user_without_an_account(system, smtp):
+    sink = smtp.sink(host="192.0.2.1")
+    system.relay(sink)
+    done = subprocess.run(
+        [system.bin / "sendmail", "b@x.example"], input=b"Subject: s\n\nx\n",
+        user=61234, group=61234, extra_groups=[], env={}, check=False,
+        capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    system.wait_delivered()
+    assert "61234" in sink.messages[0].sender
+
+
+def without_account(name):
+    """The user database from now on, and what it was before."""
+    accounts = house.ROOT_SCRATCH / "etc" / "passwd"
+    before = accounts.read_text()
+    accounts.write_text("".join(
+        line for line in before.splitlines(True)
+        if not line.startswith(name + ":")))
+    return accounts, before
+
+
+@pytest.mark.rows("L-83")
+def test_user_who_is_gone_when_it_is_delivered(system):
+    system.submit("-odq", "bob")
+    accounts, before = without_account("bob")
+    try:
+        system.flush()
+        system.wait_delivered()
+    finally:
+        accounts.write_text(before)
+    assert os.listdir(system.maildir) == ["alice"]
+    (notice,) = system.mailbox("alice")
+    assert "Status: 5.1.1" in notice.as_string()
+
+
+@pytest.mark.rows("L-86")
+def test_no_answer_about_a_user_is_not_a_no(system):
+    """The user database fails; the mail waits, and arrives."""
+    if subprocess.run(["which", "strace"], capture_output=True,
+                      check=False).returncode:
+        pytest.skip("strace is not here")
+    system.submit("-odq", "bob")
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-P", "/etc/passwd", "-u",
+         "alice", "-e", "trace=openat", "-e", "inject=openat:error=EMFILE",
+         system.bin / "sendmail", "-q"], capture_output=True, check=False)
+    assert done.returncode == 0, done
+    assert len(system.queue()) == 1
+    assert "status=bounced" not in system.log()
+    system.flush(user="root")
+    assert len(system.mailbox("bob")) == 1
 
 
 # ---- Mailboxes ----
@@ -338,6 +407,7 @@ def test_notice_lands_with_the_sender(system, smtp):
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "directory"])
+@pytest.mark.rows("V-30", "L-75")
 def test_hostile_mailbox_defers(system, kind):
     """What bob puts in his mailbox's place harms nobody, loses nothing."""
     victim = system.root / "victim"
@@ -364,6 +434,7 @@ def test_hostile_mailbox_defers(system, kind):
     assert len(system.mailbox("bob")) == 1
 
 
+@pytest.mark.rows("V-33")
 def test_many_at_once_into_one_mailbox(system):
     def submit(user):
         for number in range(10):
@@ -404,6 +475,7 @@ def test_no_new_privileges_leaves_it_to_the_system_s_run(system, smtp):
     assert len(sink.messages) == 1
 
 
+@pytest.mark.rows("V-15", "L-96")
 def test_cpu_limit_of_the_caller_costs_no_mail(system, smtp):
     sink = smtp.sink(host="192.0.2.1")
     system.relay(sink)
@@ -429,6 +501,7 @@ def test_secrets_that_the_group_cannot_read(system, smtp):
         in result.err
 
 
+@pytest.mark.rows("V-27")
 def test_private_instance_gives_up_the_group(system, scratch):
     """-C cannot be used to read or write the system's spool."""
     conf = scratch / "evil.conf"
@@ -449,6 +522,7 @@ def knock(installed, group):
         stdin=subprocess.DEVNULL, capture_output=True)
 
 
+@pytest.mark.rows("L-84", "S-15")
 def test_door_is_shut_to_others(installed):
     """Without the spool's group it cannot even be executed."""
     with pytest.raises(PermissionError):
@@ -461,6 +535,7 @@ def test_door_wants_its_socket(installed):
 
 
 @pytest.mark.parametrize("mode", [0o2775, 0o2777, 0o2750])
+@pytest.mark.rows("L-57")
 def test_spool_with_the_wrong_mode(system, mode):
     system.spool.chmod(mode)
     result = system.run("b@x.example", text="x\n")

@@ -371,6 +371,7 @@ def test_25_megabytes(alone):
                            + b"\n")
 
 
+@pytest.mark.rows("V-33", "V-56")
 def test_two_agents_at_once(alone):
     count = 40
     paths = [alone.place.message(
@@ -485,6 +486,7 @@ def test_lock_that_is_given_up(alone):
     assert result.outcome == SENT, result
 
 
+@pytest.mark.rows("L-78")
 def test_lock_that_is_kept(alone):
     alone.mbox.write_bytes(b"old\n\n")
     os.chown(alone.mbox, *alone.ids)
@@ -500,6 +502,7 @@ def test_lock_that_is_kept(alone):
 
 
 @as_root
+@pytest.mark.rows("L-81")
 def test_full_disk(alone):
     house.command("mount", "-t", "tmpfs", "-o",
                   "size=64k,mode=0700,uid=%d" % alone.ids[0], "tmpfs",
@@ -582,6 +585,7 @@ def read_table(path):
 
 
 @as_root
+@pytest.mark.rows("V-13", "V-16", "V-22", "V-23")
 def test_smtp_agent_has_nothing(door):
     user = pwd.getpwnam("dmatest")
 
@@ -644,6 +648,7 @@ def test_refuses_what_is_no_job_socket(door, kind):
 @pytest.mark.parametrize("args", [
     (), ("smtp", "x"), ("local",), ("local", "alice", "x"), ("", ""),
     ("dkim",), ("-c", "id"), ("smtp",) * 1000])
+@pytest.mark.rows("L-84")
 def test_refuses_other_arguments(door, args):
     assert door.become(*args).finish() == NOT_ALLOWED
     assert door.names() == [] and os.listdir(door.out) == []
@@ -695,6 +700,7 @@ def test_maildir_takes_no_lock(door):
 
 
 @as_root
+@pytest.mark.rows("S-15")
 def test_only_for_group_mail(door):
     def leave():
         user = pwd.getpwnam("alice")
@@ -730,6 +736,7 @@ def lower(which, value):
     (resource.RLIMIT_NOFILE, 32), (resource.RLIMIT_NPROC, 8),
     (resource.RLIMIT_STACK, 128 << 10),
 ], ids=["CPU", "FSIZE", "AS", "DATA", "NOFILE", "NPROC", "STACK"])
+@pytest.mark.rows("L-80")
 def test_limits_too_small(door, which, value):
     if SANITIZED and which in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         pytest.skip("a sanitizer needs more memory than that itself")
@@ -752,6 +759,7 @@ def test_limits_just_enough(door, which, value):
 
 
 @as_root
+@pytest.mark.rows("V-14", "L-80")
 def test_soft_limits_are_raised(door):
     """What the caller may lower for himself does not reach the mailbox."""
     def lower_soft():
@@ -812,6 +820,7 @@ def test_delivers_to_another_user(door):
 
 
 @as_root
+@pytest.mark.rows("V-26", "S-05")
 def test_caller_cannot_reach_it(door):
     """Neither the one that waits nor the one that writes."""
     agent = door.become("local", "bob").start("bob")
@@ -836,6 +845,7 @@ def test_caller_cannot_reach_it(door):
 @as_root
 @pytest.mark.parametrize("owner, mode", [
     (None, None), ("root", 0o660), ("root", 0o620), ("mail", 0o600)])
+@pytest.mark.rows("L-15")
 def test_root_is_delivered_as_user(door, owner, mode):
     mail, path = pwd.getpwnam("mail"), door.mail / "root"
     if owner:
@@ -912,6 +922,7 @@ def test_name_as_it_is_given_comes_first(door):
     "nobody-of-that-name", "", ".", "..", "../bob", "bob/", "/bob", "-bob",
     ".bob", "BOBB", "bob ", " bob", "bob\n", "b" * 33, "b" * 1024, "0",
     "54322", "postdrop", "bob:x", "*", "%s%n", "bob,alice"])
+@pytest.mark.rows("V-31", "L-85")
 def test_no_such_user(door, name):
     assert door.become("local", name).finish() == NO_USER
     assert door.names() == []
@@ -986,6 +997,7 @@ def chown_to_bob(path):
     plant_symlink, plant_dangling, plant_hard_link, plant_fifo,
     plant_directory, plant_socket, plant_other_owner],
     ids=lambda plant: plant.__name__)
+@pytest.mark.rows("V-29", "V-30", "L-75", "S-08")
 def test_planted_mailbox(door, plant):
     other = door.out / "precious"
     other.write_bytes(b"precious\n")
@@ -1009,6 +1021,10 @@ def test_mode_of_mail_directory(door, mode):
     os.chmod(door.mail, 0o777)
     refused(door, "bob", UNUSABLE)
     assert door.names() == []
+@pytest.mark.parametrize("mode, status", [
+    (0o777, UNUSABLE), (0o1777, 0), (0o755, 0), (0o2775, 0)])
+@pytest.mark.rows("V-30", "L-82")
+def test_mode_of_mail_directory(door, mode, status):
     os.chmod(door.mail, mode)
     agent = door.become("local", "bob").start("bob")
     assert agent.deliver(door.message())[0].outcome == SENT
@@ -1017,6 +1033,7 @@ def test_mode_of_mail_directory(door, mode):
 
 
 @as_root
+@pytest.mark.rows("L-82")
 def test_mail_directory_missing_or_linked(door):
     shutil.move(door.mail, door.top / "elsewhere")
     try:
@@ -1050,6 +1067,7 @@ def make_lock(door, age, text="4711\n"):
 
 
 @as_root
+@pytest.mark.rows("L-79")
 def test_stale_lock(door):
     make_lock(door, 600)
     agent = door.become("local", "bob").start("bob")
@@ -1127,6 +1145,7 @@ def test_service_that_is_stopped(door):
 
 
 @as_root
+@pytest.mark.rows("L-76")
 def test_mailbox_swapped_while_open(door):
     """The recipient's agent writes to what has the name, as recipient."""
     agent = door.become("local", "bob").start("bob")

@@ -203,6 +203,7 @@ def test_resent_block_is_made_whole(private, sent):
     (b"J\xf6rg", "J?rg"),
     ("a@b.example", '"a@b.example"'),
 ])
+@pytest.mark.rows("V-09")
 def test_full_name(private, sent, name, written):
     message = sent("Subject: s\n\nx\n", "-F", name, "b@x.example")
     assert message.header("From") == [

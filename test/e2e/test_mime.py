@@ -353,6 +353,7 @@ def as_stored(body):
 
 
 @BOTH
+@pytest.mark.rows("V-07")
 def test_any_body_decodes_to_itself(private, smtp, features):
     chance = random.Random(3)
     sink = smtp.sink(features=features)

@@ -6,6 +6,7 @@ their subject are: `-k L-28` finds each."""
 
 import os
 import pty
+import re
 import resource
 import signal
 import subprocess
@@ -156,6 +157,10 @@ def test_refused(odd, args, text, status, words):
     ("L-13 pipe", ["|id@x.example"], ["|id@x.example"], None),
     ("L-13 slash", ["/etc/x@x.example"], ["/etc/x@x.example"], None),
     ("L-13 tilde", ["~root@x.example"], ["~root@x.example"], None),
+    ("V-04 expansions", ["${run{id}}@x.example", '"$(id)"@x.example',
+                         "`id`@x.example", "$x@x.example"],
+     ['"$(id)"@x.example', "$x@x.example", "${run{id}}@x.example",
+      "`id`@x.example"], None),
     ("L-17 twice", [TO, TO, "B@x.example", "b@X.Example"],
      ["B@x.example", TO], None),
     ("L-18 longest", ["a" * 64 + "@" + "d" * 63 + ".example"],
@@ -783,6 +788,56 @@ def test_files_that_are_no_messages(odd):
     assert odd.traces() == sorted("bad." + n for n in names[:4])
     for name in names[:4]:
         assert name in odd.log()
+
+
+@pytest.mark.rows("L-64", "L-62")
+def test_one_message_under_two_names(odd):
+    """The name and the id inside must agree; what differs is kept aside."""
+    odd.submit("-odq", TO)
+    (name,) = odd.queue()
+    whole = (odd.spool / name).read_bytes()
+    other = name[:-1] + ("0" if name[-1] != "0" else "1")
+    for copy, data in ((other, whole), (name[:-2] + "00", whole[:-9])):
+        (odd.spool / copy).write_bytes(data)
+        odd.own(odd.spool / copy)
+    odd.flush()
+    assert odd.sink.recipients_seen() == [TO]
+    assert odd.traces() == sorted(["bad." + other, "bad." + name[:-2] + "00"])
+
+
+@pytest.mark.rows("L-73")
+def test_spool_from_a_backup(odd):
+    """Names are not inodes."""
+    for number in range(5):
+        odd.submit("-odq", TO, text="Subject: m%d\n\nx\n" % number)
+    saved = {n: (odd.spool / n).read_bytes() for n in odd.queue()}
+    for name in os.listdir(odd.spool):
+        (odd.spool / name).unlink()
+    for name, data in reversed(saved.items()):
+        (odd.spool / name).write_bytes(data)
+        (odd.spool / name).chmod(0o660)
+        odd.own(odd.spool / name)
+    odd.flush()
+    assert odd.sink.subjects() == ["m%d" % n for n in range(5)]
+
+
+@pytest.mark.rows("L-56")
+@pytest.mark.skipif(not house.IS_ROOT, reason="needs root: a host name")
+@pytest.mark.parametrize("name", ["localhost", "a_b", "h", "(none)", "a b",
+                                  "x" * 64, "-"])
+def test_host_name(odd, name):
+    """What the relay is greeted with is always a name or a literal."""
+    odd.relay(odd.sink, MAILNAME=None)
+    before = os.uname().nodename.encode()
+    house.libc.sethostname(name.encode(), len(name))
+    try:
+        del odd.sink.connections[:]
+        odd.submit("-D", TO)
+    finally:
+        house.libc.sethostname(before, len(before))
+    hello = odd.sink.connections[0].commands[0]
+    assert re.fullmatch(r"EHLO ([\w-]+(\.[\w-]+)*|\[\S+\])", hello), hello
+    assert "_" not in hello and "EHLO -" not in hello
 
 
 @pytest.mark.rows("L-99", "V-21")

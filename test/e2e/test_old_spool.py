@@ -103,6 +103,7 @@ def unreachable(system, smtp):
     return relay
 
 
+@pytest.mark.rows("L-74")
 def test_everything_is_taken_over(old, system, smtp):
     relay = unreachable(system, smtp)
     old.submit("a@x.example", "b@x.example", "team")
@@ -232,6 +233,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD, ids=lambda s: s.replace(" ", "-"))
+@pytest.mark.rows("L-74")
 def test_what_is_odd_stays_and_is_logged_once(old, system, smtp, kind):
     unreachable(system, smtp)
     old.submit("a@x.example")

@@ -294,6 +294,7 @@ def on_terminal(one, *args, typed="", name="dmactl", all_three=False, **more):
     return status, seen.decode("latin-1"), out.decode()
 
 
+@pytest.mark.rows("V-10", "L-95")
 def test_show_does_not_steer_a_terminal(private):
     name = add(private, text="Subject: a\x1b[2Jb\x07\n\n\x9b1m\x1b]0;x\x07\n")
     status, seen, _ = on_terminal(private, "queue", "show", "--body", name,
@@ -597,6 +598,7 @@ def test_no_progress_for_a_screenful_or_for_no_terminal(private, smtp):
 
 # ---- Several users ----
 
+@pytest.mark.rows("S-07", "V-35")
 def test_users_have_their_own(system):
     """Another's message is answered for as one that is not there."""
     hers = add(system, user="alice")

@@ -200,6 +200,7 @@ def queue_some(private, count, *to, **more):
 
 # ---- Agents that crash ----
 
+@pytest.mark.rows("V-55", "S-12")
 def test_what_crashed_its_agent_is_still_delivered(private, agent):
     """After three crashes it travels alone, but to the same place."""
     agent.does("ready()\nreceive()\nreceive()\n"
@@ -306,6 +307,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda s: s.replace(" ", "-"))
+@pytest.mark.rows("V-02", "S-13")
 def test_lies(private, agent, lie):
     agent.does("ready()\nreceive()\njob = receive()\n" + LIES[lie]
                + "\ntime.sleep(0.3)\n")
@@ -328,6 +330,7 @@ def test_second_result_is_not_heard(private, agent):
     assert not private.logged(r"status=bounced")
 
 
+@pytest.mark.rows("S-13")
 def test_random_records(private, agent):
     """Valid ones bent at random, and noise: the runner outlives them.  Now
     and then one is a lie that it cannot see through."""
@@ -570,6 +573,7 @@ def test_what_was_uncertain_is_tried_again(private, agent):
     assert private.queue() == [] and private.logged("status=sent")
 
 
+@pytest.mark.rows("V-55", "L-61", "L-62")
 def test_damaged_message_is_kept_and_others_go(private, agent):
     agent.does(WORKING)
     private.submit("-odq", "a@x.example", text="Subject: x\n\nsecret\n")
@@ -580,6 +584,7 @@ def test_damaged_message_is_kept_and_others_go(private, agent):
     assert [n[:4] for n in private.traces()] == ["bad."]
 
 
+@pytest.mark.rows("L-70", "L-94")
 def test_flush_waits_for_a_locked_message(private, agent):
     agent.does(WORKING)
     queue_some(private, 3)
@@ -644,6 +649,7 @@ def strace(private):
     ("write:when=%d", "EIO ENOSPC EFBIG", 74),
     ("openat:when=%d", "EMFILE ENOSPC EACCES", None),
 ])
+@pytest.mark.rows("V-57", "L-28", "L-45")
 def test_exit_0_if_and_only_if_it_is_queued(
         private, strace, call, errors, status):
     for error in errors.split():
@@ -665,6 +671,7 @@ def test_exit_0_if_and_only_if_it_is_queued(
 
 @pytest.mark.parametrize("call", [
     "pwrite64", "unlinkat", "fsync", "fdatasync", "renameat2", "recvmsg"])
+@pytest.mark.rows("V-58")
 def test_killed_runner_loses_nothing(private, agent, strace, call):
     """Each is sent once or, killed before its result is written, twice; a
     notice comes of what failed."""
@@ -694,6 +701,7 @@ while True:
 
 # ---- The runner itself ----
 
+@pytest.mark.rows("L-60")
 def test_retries_with_the_configuration_of_the_day(private, agent):
     """A runner that lives on loads it anew before each retry."""
     agent.configure(RETRY="1s")
@@ -750,6 +758,7 @@ def test_notice_of_a_submission_in_the_foreground(private, agent):
     private.wait_idle()
 
 
+@pytest.mark.rows("L-16")
 def test_ten_thousand_recipients_of_many_hops(private):
     """One message with an item at each of many hops, and all fail."""
     private.configure()

@@ -155,6 +155,7 @@ def hijack(system, scratch, smtp, trusted):
 
 @needs_root
 @pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.rows("S-09", "S-14")
 def test_hijacked_agent(hijack, has_sandbox, phase):
     """Connecting, reading, in the handshake, with a message in hand."""
     assert hijack(phase) == ([] if HAS_PORTS else ["connects elsewhere"])
@@ -162,6 +163,7 @@ def test_hijacked_agent(hijack, has_sandbox, phase):
 
 @needs_root
 @pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.rows("S-09")
 def test_hijacked_agent_that_has_only_its_uid(hijack, phase):
     """It reaches what any user reaches, and nothing of dma's."""
     worked = hijack(phase, "-DDMA_NO_SANDBOX")
@@ -171,6 +173,7 @@ def test_hijacked_agent_that_has_only_its_uid(hijack, phase):
 
 
 @needs_root
+@pytest.mark.rows("S-02", "S-04")
 def test_agent_at_work(system, smtp, has_sandbox):
     """Whose it is and what it holds, while it waits for a server."""
     sink = smtp.sink(host="192.0.2.1", delay=2)
@@ -247,6 +250,7 @@ def no_seccomp():
 
 
 @pytest.mark.parametrize("error", [ENOSYS, EPERM, 95])
+@pytest.mark.rows("S-16")
 def test_kernel_without(private, smtp, has_sandbox, error):
     """It says so, and delivers."""
     old = refuse((LANDLOCK_CREATE_RULESET, error), no_seccomp())

@@ -66,6 +66,7 @@ def test_flush_tries_all_and_run_what_is_due(private, agent):
     assert all(state(private, n)["attempts"] == 2 for n in private.queue())
 
 
+@pytest.mark.rows("L-72", "L-100")
 def test_not_given_up_before_it_was_tried(private, agent, clock):
     """Years old by a clock that was wrong, or a machine that was off."""
     agent.configure(RETRY="1m 5m 1h", WARN=0)
@@ -331,6 +332,7 @@ def test_the_clock_was_ahead_when_it_was_put_off(private, agent, clock):
 
 
 @pytest.mark.parametrize("jump", [-86400, -20 * 365 * 86400, 7200])
+@pytest.mark.rows("L-72", "L-100")
 def test_the_clock_jumps_while_a_runner_waits(private, agent, clock, jump):
     """Set back, or slept through: what waits for an hour goes when the runner
     looks again, which a new message makes it do at once."""
@@ -348,6 +350,7 @@ def test_the_clock_jumps_while_a_runner_waits(private, agent, clock, jump):
     assert private.log().count("status=sent") == 2
 
 
+@pytest.mark.rows("L-68")
 def test_a_message_of_the_future_is_neither_old_nor_lost(
         private, agent, clock):
     agent.configure(WARN="1s", LIFETIME="1s", RETRY="1s")

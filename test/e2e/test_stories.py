@@ -143,6 +143,7 @@ def test_fullbounce_carries_the_message(private, smtp):
     assert "the body" in original.as_string()
 
 
+@pytest.mark.rows("V-38")
 def test_no_notice_about_a_notice(private, smtp):
     """A null sender's mail that fails is kept, and said in the log."""
     sink = smtp.sink(recipients={"no@x.example": "550 5.1.1 unknown"})
@@ -225,6 +226,7 @@ def test_too_many_recipients_for_one_transaction(private, smtp):
     assert sink.recipients_seen() == sorted(names)
 
 
+@pytest.mark.rows("V-44")
 def test_wrong_password(private, smtp):
     """Deferred with the reason, not bounced, not tried without."""
     sink = smtp.sink(auth={"u": "right"})

@@ -64,6 +64,7 @@ def test_credentials_want_a_valid_certificate(private, smtp, authority):
 
 
 @pytest.mark.rows("H-79")
+@pytest.mark.rows("V-40")
 def test_credentials_want_tls(private, smtp):
     sink = deliver(private, smtp.sink(auth={"u": "p"}), login=LOGIN)
     check_deferred(private, sink, "TLS")
@@ -96,6 +97,7 @@ def test_required(private, smtp, authority, lines):
 
 @pytest.mark.parametrize("lines", [REQUIRED, ("STARTTLS",), ("VERIFYCERT",)])
 @pytest.mark.rows("H-62")
+@pytest.mark.rows("V-40")
 def test_required_but_not_offered(private, smtp, lines):
     sink = deliver(private, smtp.sink(), *lines)
     check_deferred(private, sink, "STARTTLS", "TLS")
@@ -151,6 +153,7 @@ def test_verified_by_name(private, smtp, trusted):
 
 
 @pytest.mark.rows("H-66")
+@pytest.mark.rows("V-41")
 def test_wrong_name(private, smtp, trusted):
     """Deferred, and mailq says which name it was for."""
     sink = deliver(private, smtp.sink(
@@ -159,12 +162,25 @@ def test_wrong_name(private, smtp, trusted):
 
 
 @pytest.mark.rows("H-66")
+@pytest.mark.rows("V-41")
 def test_unknown_authority(private, smtp, stranger):
     sink = deliver(private, smtp.sink(**options(stranger)), *REQUIRED,
                    "VERIFYCERT")
     check_deferred(private, sink, "certificate", "self-signed")
 
 
+@pytest.mark.rows("V-42")
+@pytest.mark.parametrize("most", ["TLSv1", "TLSv1_1"])
+def test_old_protocol(private, smtp, authority, most):
+    """Neither it nor plain text instead."""
+    sink = smtp.sink(**options(authority))
+    sink.context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    sink.context.maximum_version = getattr(ssl.TLSVersion, most)
+    deliver(private, sink, *REQUIRED)
+    check_deferred(private, sink, "TLS", "handshake", "protocol")
+
+
+@pytest.mark.rows("V-41")
 @pytest.mark.rows("H-66")
 def test_expired(private, smtp, trusted):
     pem = trusted.leaf("localhost", "127.0.0.1", days="-1")
@@ -219,6 +235,7 @@ def test_client_certificate(private, smtp, authority):
     assert "client.example" in str(sink.messages[0].connection.tls["peer"])
 
 
+@pytest.mark.rows("L-59")
 def test_missing_client_certificate_is_named(private, smtp):
     private.relay(smtp.sink(), CERTFILE="/nonexistent/client.pem")
     private.submit("b@x.example")
@@ -250,6 +267,7 @@ def test_passwords_of_all_kinds(private, smtp, password):
 
 
 @pytest.mark.rows("H-74")
+@pytest.mark.rows("V-39")
 def test_auth_offered_only_before_tls_is_forgotten(private, smtp, authority):
     script = smtp.script(
         "S: 220 x\nC: EHLO *\nS: 250-x\nS: 250-AUTH PLAIN\n"

@@ -139,6 +139,7 @@ def cpu_used():
 
 
 @pytest.mark.parametrize("path, mode", CASES)
+@pytest.mark.rows("S-10")
 def test_transcript(path, mode, private, smtp, authority):
     play = Play(path, mode, smtp, authority.leaf("localhost", "127.0.0.1"))
     play.run(private)

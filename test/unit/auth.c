@@ -135,7 +135,7 @@ test_cram_md5(void **state)
 }
 
 static void
-test_bad_challenges(void **state)
+test_bad_challenges_V_43(void **state)
 {
 	static const char *const challenges[] = {"?", "VXNl cm5hbWU6",
 	    "VXNlcm5hbWU", "VX=lcm5hbWU6", "\x80\x80\x80="};
@@ -180,7 +180,7 @@ main(void)
 	    cmocka_unit_test(test_long_plain_waits_for_the_challenge),
 	    cmocka_unit_test(test_login_in_two_words),
 	    cmocka_unit_test(test_cram_md5),
-	    cmocka_unit_test(test_bad_challenges),
+	    cmocka_unit_test(test_bad_challenges_V_43),
 	    cmocka_unit_test(test_endless_challenge),
 	};
 

@@ -61,7 +61,7 @@ test_every_byte(void **state)
 }
 
 static void
-test_refused(void **state)
+test_refused_V_43(void **state)
 {
 	static const char *const table[] = {"Z", "Zg", "Zg=", "Zm9", "Zg==\n",
 	    " Zg==", "Zg = =", "Z===", "====", "=",
@@ -83,7 +83,7 @@ test_refused(void **state)
 }
 
 static void
-test_no_room(void **state)
+test_no_room_V_53(void **state)
 {
 	char text[8], back[8];
 
@@ -112,8 +112,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_vectors),
 	    cmocka_unit_test(test_every_byte),
-	    cmocka_unit_test(test_refused),
-	    cmocka_unit_test(test_no_room),
+	    cmocka_unit_test(test_refused_V_43),
+	    cmocka_unit_test(test_no_room_V_53),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

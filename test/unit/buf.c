@@ -58,7 +58,7 @@ test_growth(void **state)
 
 /* A put that does not fit changes nothing. */
 static void
-test_maximum(void **state)
+test_maximum_V_51(void **state)
 {
 	struct buf b = {.max = 10};
 
@@ -235,7 +235,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_text),
 	    cmocka_unit_test(test_growth),
-	    cmocka_unit_test(test_maximum),
+	    cmocka_unit_test(test_maximum_V_51),
 	    cmocka_unit_test(test_truncate),
 	    cmocka_unit_test(test_wipe),
 	    cmocka_unit_test(test_record),

@@ -413,7 +413,7 @@ test_relay_list(void **state)
 
 /* Facts 1.9 and 2a 11: no key may be without effect. */
 static void
-test_tls(void **state)
+test_tls_L_58(void **state)
 {
 	static const struct {
 		const char *keys;
@@ -500,7 +500,7 @@ test_tls_of_urls(void **state)
 }
 
 static void
-test_auth_lines(void **state)
+test_auth_lines_L_54(void **state)
 {
 	static const struct {
 		const char *line, *user, *host, *password;
@@ -707,7 +707,7 @@ test_load_fifo_does_not_block(void **state)
 }
 
 static void
-test_load_foreign_owner(void **state)
+test_load_foreign_owner_L_52(void **state)
 {
 	const char *path = write_file("foreign", "PORT 99\n", 0644);
 
@@ -1066,9 +1066,9 @@ main(void)
 	    cmocka_unit_test(test_bytes_refused),
 	    cmocka_unit_test(test_relays),
 	    cmocka_unit_test(test_relay_list),
-	    cmocka_unit_test(test_tls),
+	    cmocka_unit_test(test_tls_L_58),
 	    cmocka_unit_test(test_tls_of_urls),
-	    cmocka_unit_test(test_auth_lines),
+	    cmocka_unit_test(test_auth_lines_L_54),
 	    cmocka_unit_test(test_auth_refused),
 	    cmocka_unit_test(test_auth_secret_kept),
 	    cmocka_unit_test(test_auth_for),
@@ -1076,7 +1076,7 @@ main(void)
 	    cmocka_unit_test(test_local_domains),
 	    cmocka_unit_test(test_load),
 	    cmocka_unit_test(test_load_fifo_does_not_block),
-	    cmocka_unit_test(test_load_foreign_owner),
+	    cmocka_unit_test(test_load_foreign_owner_L_52),
 	    cmocka_unit_test(test_load_mailname),
 	    cmocka_unit_test(test_load_auth),
 	    cmocka_unit_test(test_localnames),

@@ -198,7 +198,7 @@ overwritten_in_place(void **state)
 }
 
 static void
-times_are_clamped(void **state)
+times_are_clamped_L_68(void **state)
 {
 	struct envelope e = sample(), d;
 	struct buf text = {0};
@@ -216,7 +216,7 @@ times_are_clamped(void **state)
 }
 
 static void
-truncated_anywhere(void **state)
+truncated_anywhere_L_61(void **state)
 {
 	struct buf text = sample_text();
 	struct envelope d;
@@ -278,7 +278,7 @@ every_byte_changed(void **state)
 
 /* Bytes removed, doubled and swapped; the same ones each time. */
 static void
-random_damage(void **state)
+random_damage_V_01(void **state)
 {
 	struct buf text = sample_text();
 	char *copy = xmalloc(2 * text.len);
@@ -344,7 +344,7 @@ static const struct {
 };
 
 static void
-lies_are_refused(void **state)
+lies_are_refused_L_67(void **state)
 {
 	struct buf text = sample_text();
 
@@ -465,7 +465,7 @@ unparsed_recipient(struct envelope *e)
 
 /* What could not be read back is not written. */
 static void
-encoder_refuses(void **state)
+encoder_refuses_V_01(void **state)
 {
 	static void (*const breaks[])(struct envelope *) = {break_id,
 	    break_sender, break_envid, break_length, break_flags, break_status,
@@ -565,7 +565,7 @@ id_forms(void **state)
 
 /* Known answers of FNV-1a, and that pieces make the whole. */
 static void
-checksum(void **state)
+checksum_L_62(void **state)
 {
 	uint64_t sum = CHECKSUM_INIT;
 
@@ -615,16 +615,16 @@ main(void)
 	    cmocka_unit_test(all_fields_come_back),
 	    cmocka_unit_test(optional_fields),
 	    cmocka_unit_test(overwritten_in_place),
-	    cmocka_unit_test(times_are_clamped),
-	    cmocka_unit_test(truncated_anywhere),
+	    cmocka_unit_test(times_are_clamped_L_68),
+	    cmocka_unit_test(truncated_anywhere_L_61),
 	    cmocka_unit_test(every_byte_changed),
-	    cmocka_unit_test(random_damage),
-	    cmocka_unit_test(lies_are_refused),
+	    cmocka_unit_test(random_damage_V_01),
+	    cmocka_unit_test(lies_are_refused_L_67),
 	    cmocka_unit_test(endless_line),
-	    cmocka_unit_test(encoder_refuses),
+	    cmocka_unit_test(encoder_refuses_V_01),
 	    cmocka_unit_test(recipient_counts),
 	    cmocka_unit_test(id_forms),
-	    cmocka_unit_test(checksum),
+	    cmocka_unit_test(checksum_L_62),
 	    cmocka_unit_test(who_is_open_and_told),
 	};
 

@@ -114,7 +114,7 @@ test_job_comes_back(void **state)
 }
 
 static void
-test_result_is_made_printable(void **state)
+test_result_is_made_printable_V_02(void **state)
 {
 	struct outcome o = {.class = OUTCOME_FAIL, .dsn = "5.1.1"};
 	struct agent_record r;
@@ -243,7 +243,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_hop_comes_back),
 	    cmocka_unit_test(test_job_comes_back),
-	    cmocka_unit_test(test_result_is_made_printable),
+	    cmocka_unit_test(test_result_is_made_printable_V_02),
 	    cmocka_unit_test(test_unknown_class_is_refused),
 	    cmocka_unit_test(test_wrong_length_is_refused),
 	    cmocka_unit_test(test_damaged_job_keeps_to_limits),

@@ -415,7 +415,7 @@ static const struct {
 };
 
 static void
-test_torn_end(void **state)
+test_torn_end_L_77(void **state)
 {
 	struct world *w = *state;
 
@@ -547,7 +547,7 @@ test_no_plain_file(void **state)
 /* ---- Locks ---- */
 
 static void
-test_flock_held(void **state)
+test_flock_held_L_78(void **state)
 {
 	struct world *w = *state;
 	int fd;
@@ -591,7 +591,7 @@ lock_in_child(const char *path)
 }
 
 static void
-test_fcntl_held(void **state)
+test_fcntl_held_L_78(void **state)
 {
 	struct world *w = *state;
 	pid_t pid;
@@ -846,13 +846,13 @@ main(void)
 	    EACH(test_quoting_across_blocks),
 	    EACH(test_marks_alone),
 	    EACH(test_nul_and_8bit),
-	    EACH(test_torn_end),
+	    EACH(test_torn_end_L_77),
 	    EACH(test_unreadable_mailbox),
 	    EACH(test_missing_where_it_may_not_be_made),
 	    EACH(test_mailbox_of_wrong_mode),
 	    EACH(test_no_plain_file),
-	    EACH(test_flock_held),
-	    EACH(test_fcntl_held),
+	    EACH(test_flock_held_L_78),
+	    EACH(test_fcntl_held_L_78),
 	    EACH(test_dotlock),
 	    EACH(test_dotlock_is_directory),
 	    EACH(test_dotlock_of_become),

@@ -100,7 +100,7 @@ test_idents(void **state)
 
 /* No remote text can begin a second line, however long it is. */
 static void
-test_hostile_text(void **state)
+test_hostile_text_V_10(void **state)
 {
 	char text[9000];
 
@@ -213,7 +213,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(test_lines, remove_files),
 	    cmocka_unit_test_teardown(test_idents, remove_files),
-	    cmocka_unit_test_teardown(test_hostile_text, remove_files),
+	    cmocka_unit_test_teardown(test_hostile_text_V_10, remove_files),
 	    cmocka_unit_test_teardown(test_appends, remove_files),
 	    cmocka_unit_test_teardown(test_refused_files, remove_files),
 	    cmocka_unit_test_teardown(test_owner, remove_files),

@@ -801,7 +801,7 @@ say_too_much(int fd)
 
 /* In the same segment, and in the next (H-60, H-61). */
 static void
-plaintext_after_starttls(void **state)
+plaintext_after_starttls_V_39(void **state)
 {
 	struct peer p;
 
@@ -837,7 +837,7 @@ silent(int fd)
 }
 
 static void
-failed_handshakes(void **state)
+failed_handshakes_V_54(void **state)
 {
 	static const struct {
 		void (*act)(int);
@@ -892,8 +892,8 @@ main(void)
 	    cmocka_unit_test(closing_nothing),
 	    cmocka_unit_test(tls_session),
 	    cmocka_unit_test(tls_reply_while_sending),
-	    cmocka_unit_test(plaintext_after_starttls),
-	    cmocka_unit_test(failed_handshakes),
+	    cmocka_unit_test(plaintext_after_starttls_V_39),
+	    cmocka_unit_test(failed_handshakes_V_54),
 	};
 
 	make_server();

@@ -321,7 +321,7 @@ enter_with_timers(int which)
 }
 
 static void
-test_timers(void **state)
+test_timers_V_15(void **state)
 {
 	(void)state;
 	run(enter_with_timers, ITIMER_REAL);
@@ -346,7 +346,7 @@ enter_and_look(int mask)
 }
 
 static void
-test_umask_and_core(void **state)
+test_umask_and_core_V_25(void **state)
 {
 	(void)state;
 	run(enter_and_look, 0);
@@ -410,7 +410,7 @@ become_with_kept_rights(int argument)
 #endif
 
 static void
-test_become(void **state)
+test_become_V_24(void **state)
 {
 	(void)state;
 	run(become_forbidden, 0);
@@ -602,9 +602,9 @@ main(void)
 	    cmocka_unit_test(test_environment),
 	    cmocka_unit_test(test_zones),
 	    cmocka_unit_test(test_signals),
-	    cmocka_unit_test(test_timers),
-	    cmocka_unit_test(test_umask_and_core),
-	    cmocka_unit_test(test_become),
+	    cmocka_unit_test(test_timers_V_15),
+	    cmocka_unit_test(test_umask_and_core_V_25),
+	    cmocka_unit_test(test_become_V_24),
 	    cmocka_unit_test(test_drop_setid),
 	    cmocka_unit_test(test_detach),
 	    cmocka_unit_test(test_may_deliver),

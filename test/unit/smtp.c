@@ -1174,7 +1174,7 @@ test_words(void **state)
 
 /* A line break in an address would be a command of its own. */
 static void
-test_last_gate(void **state)
+test_last_gate_V_08(void **state)
 {
 	static const struct session_case k = {.jobs = "1"};
 	static struct server v;
@@ -1238,7 +1238,7 @@ main(void)
 	    cmocka_unit_test(test_starttls),
 	    cmocka_unit_test(test_auth),
 	    cmocka_unit_test(test_words),
-	    cmocka_unit_test(test_last_gate),
+	    cmocka_unit_test(test_last_gate_V_08),
 	    cmocka_unit_test(test_verdicts),
 	};
 

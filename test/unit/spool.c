@@ -857,7 +857,7 @@ quarantined_twice(void **state)
 }
 
 static void
-wrong_uid_recorded(void **state)
+wrong_uid_recorded_L_66(void **state)
 {
 	struct envelope e = envelope(1);
 	struct spool_draft d;
@@ -1234,7 +1234,7 @@ run_and_slots(void **state)
 }
 
 static void
-planted_nodes(void **state)
+planted_nodes_L_65(void **state)
 {
 	char run[32], wake[32];
 
@@ -1423,14 +1423,14 @@ main(void)
 	    T(disk_full), T(ids_are_fresh), T(ids_do_not_repeat), T(id_in_use),
 	    T(scan_filters), T(scan_stops), T(one_holds_the_lock),
 	    T(lock_is_checked_again), T(second_name_of_a_commit), T(not_ours),
-	    T(quarantined), T(quarantined_twice), T(wrong_uid_recorded),
+	    T(quarantined), T(quarantined_twice), T(wrong_uid_recorded_L_66),
 	    T(roots_messages), T(damaged_message), T(marks_stay), T(mark_fails),
 	    T(removed_when_settled), T(parked), T(reopened),
 	    T(journal_tells_the_last), T(journal_torn_line),
 	    T(journal_has_an_end), T(journal_of_garbage), T(sweep),
-	    T(run_and_slots), T(planted_nodes), T(wake_up), T(wake_overrun),
-	    T(wake_garbage), T(directory_is_checked), T(system_file_modes),
-	    T(room)};
+	    T(run_and_slots), T(planted_nodes_L_65), T(wake_up),
+	    T(wake_overrun), T(wake_garbage), T(directory_is_checked),
+	    T(system_file_modes), T(room)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

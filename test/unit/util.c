@@ -357,7 +357,7 @@ overflow_an_array(void)
 }
 
 static void
-test_overflow_exits(void **state)
+test_overflow_exits_V_51(void **state)
 {
 	char said[200];
 	int status;
@@ -440,7 +440,7 @@ main(void)
 	    cmocka_unit_test(test_ascii),
 	    cmocka_unit_test(test_date),
 	    cmocka_unit_test(test_allocators),
-	    cmocka_unit_test(test_overflow_exits),
+	    cmocka_unit_test(test_overflow_exits_V_51),
 	    cmocka_unit_test(test_complain),
 	    cmocka_unit_test(test_clock),
 	};
