@@ -149,7 +149,8 @@ use_certificates(SSL_CTX *ctx, const char *pem, size_t len,
 		X509_free(cert);
 	}
 	BIO_free(bio);
-	if (!ok || count == 0)
+	if (!ok || count == 0 ||
+	    ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
 		return false;
 	ERR_clear_error(); /* the end of the text counts as an error */
 	return true;
@@ -288,9 +289,9 @@ prepare(struct crypto *t, int fd)
 		return false;
 	SSL_set0_rbio(t->ssl, silence);
 	t->fd = fd;
-	SSL_set_app_data(t->ssl, t);
 	SSL_set_connect_state(t->ssl);
-	return SSL_set_wfd(t->ssl, fd) == 1 &&
+	return SSL_set_app_data(t->ssl, t) == 1 &&
+	       SSL_set_wfd(t->ssl, fd) == 1 &&
 	       (t->literal || t->host[0] == '\0' ||
 		   SSL_set_tlsext_host_name(t->ssl, t->host) == 1) &&
 	       (!t->verify || require_name(t) == 1);
@@ -412,8 +413,12 @@ crypto_handshake(struct crypto *t, char *error)
 {
 	ERR_clear_error();
 	int result = step_result(t, SSL_do_handshake(t->ssl), error);
-	if (!t->listening && SSL_set_rfd(t->ssl, t->fd) == 1)
-		t->listening = true;
+	/* Deaf, it would ask for more for ever. */
+	if (!t->listening && SSL_set_rfd(t->ssl, t->fd) != 1) {
+		crypto_describe_error(error, "TLS");
+		return CRYPTO_FAILED;
+	}
+	t->listening = true;
 	if (result <= 0)
 		return result;
 	if (check_peer(t, error) == -1)
