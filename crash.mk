@@ -5,13 +5,17 @@ MINUTES=	10
 CRASH=		PYTHONDONTWRITEBYTECODE=1 DMA_BUILD="$$(pwd)" $(PYTHON) \
 		$(SRCDIR)/test/crash/crash.py
 
-.PHONY: crash errors mutants soak crash-short mutants-short
+.PHONY: crash errors mutants soak crash-short mutants-short \
+	faults faults-short
 
-crash errors mutants: all
+crash errors faults mutants: all
 	@$(CRASH) $@
 
 crash-short: all
 	@$(CRASH) crash --short
+
+faults-short: all
+	@$(CRASH) faults --short
 
 mutants-short: all
 	@$(CRASH) mutants --short

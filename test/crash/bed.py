@@ -84,7 +84,7 @@ class Scenario:
 
     def command(self):
         if self.remove:
-            return "dmactl", ("queue", "remove", "all")
+            return "dmactl", ("queue", "remove", "--all")
         return "sendmail", ("-q",) if self.deliver else self.submission()
 
     def accepted(self, status):
@@ -187,13 +187,16 @@ class Sink(smtpd.Sink):
 class Measured:
     """What both kinds of bed do: a scenario, its trace, its judgement."""
 
+    sink_options = {}
+
     def begin(self, tracer, scratch, **keys):
         self.tracer = tracer
         self.first_pass = True
         self.after_cut = False  # unsynced parts of a mailbox may be anything
         self.scenario = None
         self.sink = Sink(recipients=self.refusal,
-                         answers={"DOT": self.answer_dot}).start()
+                         answers={"DOT": self.answer_dot},
+                         **self.sink_options).start()
         self.relay(self.sink, **keys)
         self.template = {}
         self.text_path = scratch / "text"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""make crash, errors, mutants, soak.  README.md above says what each proves.
+"""make crash, errors, faults, mutants, soak.  README.md above says what each
+proves.
 
-    crash.py crash|errors|mutants|soak [--short] [--minutes N] [word ...]
+    crash.py crash|errors|faults|mutants|soak [--short] [--minutes N] [word ...]
 
 Words choose scenarios, or mutants by a part of their name; one sweep alone:
 crash.py kill|kill-one|kill-2|kill-ln|race|collide|power [scenario ...].
@@ -16,6 +17,7 @@ import sys
 import time
 
 import bed
+import faults
 import full
 import house
 import instance
@@ -165,7 +167,7 @@ def skip_all(what, why):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=(
-        "crash", "mutants", "soak", *ROWS))
+        "crash", "mutants", "soak", "faults", *ROWS))
     parser.add_argument("words", nargs="*")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--minutes", type=float, default=10)
@@ -174,6 +176,13 @@ def main():
         return skip_all(options.what, "the tracer is for Linux")
     built = house.build("plain")
     scratch = bed.enter()
+    if options.what == "faults":
+        if faults.missing():
+            return skip_all(options.what, faults.missing())
+        counts = faults.main(scratch, bed.plant(scratch / "programs", built),
+                             options)
+        print("faults: %d passed, %d failed, %d skipped" % counts)
+        return counts[1] != 0
     tracer = bed.build_tool("kill_at.c", "kill_at")
     if subprocess.run([tracer, "/bin/true"], check=False).returncode != 0:
         return skip_all(options.what, "processes cannot be traced here")

@@ -16,7 +16,7 @@ def openssl(*args):
 
 def names_extension(names):
     kinds = ["IP:" + n if n.replace(".", "").isdigit() or ":" in n
-             else "DNS:" + n for n in names]
+             else ("email:" if "@" in n else "DNS:") + n for n in names]
     return "subjectAltName=" + ",".join(kinds)
 
 

@@ -1,0 +1,118 @@
+/*
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * faults.c - preloaded by faults.py: one call of a function fails, or it and
+ * all that follow.  CALLS(F) is written by faults.py: F(function, value).
+ */
+#include <sys/mman.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The file that FAULTS names; shared with the children of a process. */
+struct page {
+	char target[64];
+	long nth;     /* fails; 0: none */
+	long lasting; /* those that follow, too */
+	long calls;   /* so far */
+	long inside;  /* it was the C library that had to do without */
+};
+
+static struct page *page;
+
+__attribute__((constructor)) static void
+begin(void)
+{
+	const char *path = getenv("FAULTS");
+	int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	void *p;
+
+	if (fd == -1)
+		return;
+	p = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	(void)close(fd);
+	if (p != MAP_FAILED)
+		page = p;
+}
+
+static int
+fails(const char *name)
+{
+	long n;
+
+	if (page == NULL || strcmp(page->target, name) != 0)
+		return 0;
+	n = __atomic_add_fetch(&page->calls, 1, __ATOMIC_SEQ_CST);
+	return page->nth != 0 &&
+	       (n == page->nth || (page->lasting && n > page->nth));
+}
+
+/* ---- Memory ---- */
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t size);
+
+/* The C library's search for users crashes where it gets no memory. */
+static int
+no_memory(void *caller)
+{
+	Dl_info who, libc;
+
+	if (!fails("malloc"))
+		return 0;
+	if (dladdr(caller, &who) != 0 && dladdr(dlsym, &libc) != 0 &&
+	    who.dli_fbase == libc.dli_fbase)
+		page->inside = 1;
+	errno = ENOMEM;
+	return 1;
+}
+
+#define NO_MEMORY no_memory(__builtin_return_address(0))
+
+void *
+malloc(size_t size)
+{
+	return NO_MEMORY ? NULL : __libc_malloc(size);
+}
+
+void *
+calloc(size_t n, size_t size)
+{
+	return NO_MEMORY ? NULL : __libc_calloc(n, size);
+}
+
+void *
+realloc(void *p, size_t size)
+{
+	return NO_MEMORY ? NULL : __libc_realloc(p, size);
+}
+
+/* Its callers are ours. */
+char *
+strdup(const char *s)
+{
+	size_t len = strlen(s) + 1;
+	char *copy = NO_MEMORY ? NULL : __libc_malloc(len);
+
+	return copy != NULL ? memcpy(copy, s, len) : NULL;
+}
+
+/* ---- OpenSSL: whatever the arguments are, eight words hold them ---- */
+
+typedef long call(long, long, long, long, long, long, long, long);
+
+#define FUNCTION(name, value)                                         \
+	long name(                                                    \
+	    long a, long b, long c, long d, long e, long f, long g, long h) \
+	{                                                             \
+		static call *real;                                    \
+		if (real == NULL)                                     \
+			*(void **)&real = dlsym(RTLD_NEXT, #name);    \
+		return fails(#name) ? value : real(a, b, c, d, e, f, g, h); \
+	}
+CALLS(FUNCTION)
