@@ -151,6 +151,15 @@ def do_point(job):
         return (arguments, "?", [("error", traceback.format_exc())], [])
 
 
+def row(action, name):
+    """What was wrong with the old program there (test/rows)."""
+    if action == "kill":
+        return "D-16" if bed.SCENARIOS[name].deliver else "D-15"
+    if action == "power" and name in bed.SCENARIOS:
+        return "D-28" if bed.SCENARIOS[name].local else "D-14"
+    return {"collide": "D-24"}.get(action, "")
+
+
 def own_work(stops):
     """Without what the loader does before main: its first act is known."""
     begun, out = set(), []
@@ -218,8 +227,9 @@ class Sweep:
     def report(self, action, name, done, wrong, twice, torn, seconds):
         kinds = collections.Counter(
             k for _, faults in wrong for k in {x[0] for x in faults})
-        print("%-8s %-20s %5d points %4.0f s  lost %d  duplicated %d%s%s" % (
+        print("%-8s %-20s %5d points %4.0f s  lost %d  duplicated %d%s%s%s" % (
             action, self.title + name, done, seconds, kinds["lost"], len(twice),
+            "  " + row(action, name) if row(action, name) else "",
             "  torn %d" % torn if torn else "",
             "  WRONG %s" % dict(kinds) if wrong else ""), flush=True)
         for where, n in sorted(collections.Counter(twice).items()):

@@ -84,15 +84,16 @@ def test_no_recipients_in_header(private):
     "a@x..example", "a@-x.example.",
     b"a\xff@x.example",
 ])
-@pytest.mark.rows("V-03", "L-12")
+@pytest.mark.rows("V-03", "L-12", "D-03", "D-04")
 def test_bad_recipient(private, address):
     refused(private, private.run("--", address, text="x\n"), DATAERR)
 
 
 @pytest.mark.parametrize("address", [
     "a@x.example\nMAIL", "a\r@x.example", "a@x@y", "a" * 300,
+    "a" * 1088 + "@x.example",
 ])
-@pytest.mark.rows("V-01", "V-05")
+@pytest.mark.rows("V-01", "V-05", "D-04", "D-12")
 def test_bad_sender(private, address):
     refused(private,
             private.run("-f", address, "b@x.example", text="x\n"), DATAERR)
@@ -214,6 +215,7 @@ def test_bare_addresses_get_our_name(private, smtp, field):
     "From a@b Fri Nov 20 18:09:17 2026\nSubject: s\n\none\ntwo",
     ">From a@b Fri Nov 20 18:09:17 2026\nSubject: s\n\none\ntwo\n",
 ])
+@pytest.mark.rows("D-13")
 def test_line_ends_as_they_come(private, smtp, text):
     message = sent(private, smtp, "b@x.example", text=text)
     assert message.body == "one\ntwo\n"
@@ -231,7 +233,7 @@ def test_empty_input(private, smtp):
     assert len(message.header("From")) == 1
 
 
-@pytest.mark.rows("V-07")
+@pytest.mark.rows("V-07", "D-11", "D-13")
 def test_stray_cr_and_nul_cannot_split_lines(private, smtp):
     message = sent(private, smtp, "b@x.example", text=(
         b"Subject: a\rBcc: x@y\0z\n\nbody\r.\rQUIT\n"))
@@ -422,7 +424,7 @@ def test_relative_name_of_the_configuration(private, smtp):
 # ---- What callers inherit to us ----
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (1, 2)])
-@pytest.mark.rows("V-12", "L-21")
+@pytest.mark.rows("V-12", "L-21", "D-27")
 def test_closed_descriptors(private, closed):
     """A queue file must not become descriptor 1 or 2 (V-13)."""
     def close():

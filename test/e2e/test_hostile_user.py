@@ -93,7 +93,7 @@ def attack(system, prepare, *args, text=BODY, **more):
 
 
 @pytest.mark.parametrize("closed", range(8))
-@pytest.mark.rows("V-12")
+@pytest.mark.rows("V-12", "D-27")
 def test_closed_descriptors(system, closed):
     def prepare():
         for fd in range(3):
@@ -117,7 +117,7 @@ def limit(resource_name, value):
     ("NPROC", (0, 1)), ("CPU", (0, 1)),
     ("SIGPENDING", (0,)), ("MEMLOCK", (0,)), ("CORE", (1 << 30,)),
 ])
-@pytest.mark.rows("V-14", "V-15", "V-35", "L-96", "S-07")
+@pytest.mark.rows("V-14", "V-15", "V-35", "L-96", "S-07", "D-06")
 def test_limits_of_the_caller(system, name, values):
     """Accepted or not, never both; and bob's mail is as it was."""
     for value in values:
@@ -155,7 +155,7 @@ def test_signals_of_the_caller(system, smtp):
 
 
 @pytest.mark.parametrize("mask", [0, 0o777])
-@pytest.mark.rows("V-22")
+@pytest.mark.rows("V-22", "D-20")
 def test_umask_of_the_caller(system, mask):
     system.submit("bob", preexec_fn=lambda: os.umask(mask))
     system.wait_delivered()
@@ -280,7 +280,7 @@ def test_private_instance_opens_as_the_caller(system, what):
 
 # ---- The spool and the door ----
 
-@pytest.mark.rows("V-34", "S-06")
+@pytest.mark.rows("V-34", "S-06", "D-08")
 def test_spool_is_out_of_reach(system):
     """Not even her own message can be touched by name."""
     system.submit("-odq", "b@x.example")
@@ -407,6 +407,7 @@ def agents():
     return [p for p, n in instance.processes().items() if n == "dma-smtp"]
 
 
+@pytest.mark.rows("D-07")
 def test_stopped_runner_leaves_agents_to_the_system(system, smtp):
     """alice's runner, stopped with all the connections that it may have:
     root's run still has more than one for everybody else."""

@@ -209,7 +209,7 @@ def test_mail_of_root_belongs_to_the_spool_user(system):
     assert facts.st_uid == pwd.getpwnam("mail").pw_uid
 
 
-@pytest.mark.rows("S-02", "S-04")
+@pytest.mark.rows("S-02", "S-04", "D-22")
 def test_agent_runs_as_its_own_user(system, smtp):
     """Who parses the network has no group, no spool, no root."""
     script = smtp.script("! stall\n", host="192.0.2.1")
@@ -235,7 +235,7 @@ def test_agent_runs_as_its_own_user(system, smtp):
             assert flags & os.O_ACCMODE == os.O_RDONLY
 
 
-@pytest.mark.rows("V-35", "L-93", "L-95", "S-07")
+@pytest.mark.rows("V-35", "L-93", "L-95", "S-07", "D-09")
 def test_two_users_do_not_touch_each_other_s_mail(system, smtp):
     sink = smtp.sink(host="192.0.2.1")
     system.relay(sink)
@@ -407,7 +407,7 @@ def test_notice_lands_with_the_sender(system, smtp):
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "directory"])
-@pytest.mark.rows("V-30", "L-75")
+@pytest.mark.rows("V-30", "L-75", "D-17", "D-18")
 def test_hostile_mailbox_defers(system, kind):
     """What bob puts in his mailbox's place harms nobody, loses nothing."""
     victim = system.root / "victim"

@@ -502,7 +502,7 @@ def test_lock_that_is_kept(alone):
 
 
 @as_root
-@pytest.mark.rows("L-81")
+@pytest.mark.rows("L-81", "D-28")
 def test_full_disk(alone):
     house.command("mount", "-t", "tmpfs", "-o",
                   "size=64k,mode=0700,uid=%d" % alone.ids[0], "tmpfs",
@@ -585,7 +585,7 @@ def read_table(path):
 
 
 @as_root
-@pytest.mark.rows("V-13", "V-16", "V-22", "V-23")
+@pytest.mark.rows("V-13", "V-16", "V-22", "V-23", "D-22")
 def test_smtp_agent_has_nothing(door):
     user = pwd.getpwnam("dmatest")
 
@@ -759,7 +759,7 @@ def test_limits_just_enough(door, which, value):
 
 
 @as_root
-@pytest.mark.rows("V-14", "L-80")
+@pytest.mark.rows("V-14", "L-80", "D-28")
 def test_soft_limits_are_raised(door):
     """What the caller may lower for himself does not reach the mailbox."""
     def lower_soft():
@@ -792,6 +792,7 @@ def ids(pid, key="Uid"):
 
 
 @as_root
+@pytest.mark.rows("D-22")
 def test_delivers_to_another_user(door):
     bob = pwd.getpwnam("bob")
     agent = door.become("local", "bob").start("bob")
@@ -997,7 +998,7 @@ def chown_to_bob(path):
     plant_symlink, plant_dangling, plant_hard_link, plant_fifo,
     plant_directory, plant_socket, plant_other_owner],
     ids=lambda plant: plant.__name__)
-@pytest.mark.rows("V-29", "V-30", "L-75", "S-08")
+@pytest.mark.rows("V-29", "V-30", "L-75", "S-08", "D-17", "D-18")
 def test_planted_mailbox(door, plant):
     other = door.out / "precious"
     other.write_bytes(b"precious\n")

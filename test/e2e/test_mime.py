@@ -86,7 +86,7 @@ BODIES = {
 
 @BOTH
 @pytest.mark.parametrize("name", BODIES)
-@pytest.mark.rows("H-31")
+@pytest.mark.rows("H-31", "D-11")
 def test_text_without_mime_fields(send, name, features):
     got = send(plain(BODIES[name]), features)
     expected = BODIES[name].rstrip(b"\n") + b"\n"

@@ -598,7 +598,7 @@ def test_no_progress_for_a_screenful_or_for_no_terminal(private, smtp):
 
 # ---- Several users ----
 
-@pytest.mark.rows("S-07", "V-35")
+@pytest.mark.rows("S-07", "V-35", "D-09")
 def test_users_have_their_own(system):
     """Another's message is answered for as one that is not there."""
     hers = add(system, user="alice")

@@ -226,7 +226,7 @@ def test_too_many_recipients_for_one_transaction(private, smtp):
     assert sink.recipients_seen() == sorted(names)
 
 
-@pytest.mark.rows("V-44")
+@pytest.mark.rows("V-44", "D-25")
 def test_wrong_password(private, smtp):
     """Deferred with the reason, not bounced, not tried without."""
     sink = smtp.sink(auth={"u": "right"})

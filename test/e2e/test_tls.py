@@ -54,7 +54,7 @@ def test_plain_text_where_not_offered(private, smtp):
     check_sent(private, deliver(private, smtp.sink()), encrypted=False)
 
 
-@pytest.mark.rows("H-79")
+@pytest.mark.rows("H-79", "D-23")
 def test_credentials_want_a_valid_certificate(private, smtp, authority):
     sink = deliver(
         private, smtp.sink(**options(authority, "mail.other.example"),
@@ -63,8 +63,7 @@ def test_credentials_want_a_valid_certificate(private, smtp, authority):
     assert sink.auth_tries == []
 
 
-@pytest.mark.rows("H-79")
-@pytest.mark.rows("V-40")
+@pytest.mark.rows("H-79", "V-40", "D-05")
 def test_credentials_want_tls(private, smtp):
     sink = deliver(private, smtp.sink(auth={"u": "p"}), login=LOGIN)
     check_deferred(private, sink, "TLS")

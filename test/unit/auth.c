@@ -154,7 +154,7 @@ test_bad_challenges_V_43(void **state)
 }
 
 static void
-test_endless_challenge(void **state)
+test_endless_challenge_D_26(void **state)
 {
 	struct auth a = {AUTH_LOGIN, "me", "secret", 0, false};
 	struct buf out = {0};
@@ -181,7 +181,7 @@ main(void)
 	    cmocka_unit_test(test_login_in_two_words),
 	    cmocka_unit_test(test_cram_md5),
 	    cmocka_unit_test(test_bad_challenges_V_43),
-	    cmocka_unit_test(test_endless_challenge),
+	    cmocka_unit_test(test_endless_challenge_D_26),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

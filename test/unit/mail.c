@@ -422,7 +422,7 @@ test_errors(void **state)
 
 /* A read error in the body is the reader's, and nobody's end of file. */
 static void
-test_read_error_in_body_L_28(void **state)
+test_read_error_in_body_L_28_D_10(void **state)
 {
 	struct intake in = {.reading = false};
 	int dir;
@@ -961,7 +961,7 @@ main(void)
 	    cmocka_unit_test(test_header_limit),
 	    cmocka_unit_test(test_maxsize),
 	    cmocka_unit_test(test_errors),
-	    cmocka_unit_test(test_read_error_in_body_L_28),
+	    cmocka_unit_test(test_read_error_in_body_L_28_D_10),
 	    cmocka_unit_test(test_nonblocking),
 	    cmocka_unit_test(test_recipients),
 	    cmocka_unit_test(test_recipients_errors),

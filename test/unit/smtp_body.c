@@ -232,7 +232,7 @@ check(struct way *w, const char *body, size_t body_len)
 }
 
 static void
-test_every_sequence_V_07(void **state)
+test_every_sequence_V_07_D_13(void **state)
 {
 	static struct way w;
 	char body[LENGTH_MAX];
@@ -257,7 +257,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_every_sequence_V_07),
+	    cmocka_unit_test(test_every_sequence_V_07_D_13),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -391,7 +391,7 @@ chosen_id(void **state)
 
 /* The id is taken between create and commit: nothing is replaced. */
 static void
-commit_replaces_nothing(void **state)
+test_commit_replaces_nothing_D_24(void **state)
 {
 	struct envelope e = envelope(1);
 	struct spool_draft d;
@@ -1419,7 +1419,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {T(committed_is_there),
 	    T(draft_is_not_queued), T(sizes), T(flags_are_found), T(chosen_id),
-	    T(commit_replaces_nothing), T(fsync_fails), T(file_size_limit),
+	    T(test_commit_replaces_nothing_D_24), T(fsync_fails), T(file_size_limit),
 	    T(disk_full), T(ids_are_fresh), T(ids_do_not_repeat), T(id_in_use),
 	    T(scan_filters), T(scan_stops), T(one_holds_the_lock),
 	    T(lock_is_checked_again), T(second_name_of_a_commit), T(not_ours),
