@@ -168,3 +168,42 @@ auth_answer(struct auth *a, const char *challenge, struct buf *out)
 	free(text);
 	return rc;
 }
+
+static void
+hide(const char *secret, size_t n, char *text, size_t len)
+{
+	char *at;
+
+	while (n >= PASSWORD_HIDDEN_MIN &&
+	       (at = memmem(text, len, secret, n)) != NULL) {
+		memset(at, '*', n);
+		len -= (size_t)(at - text) + n;
+		text = at + n;
+	}
+}
+
+/* A server may have left out what fills base64 up. */
+static void
+hide_base64(struct buf *words, char *text, size_t len)
+{
+	while (words->len > 0 && words->data[words->len - 1] == '=')
+		words->len--;
+	hide(words->data, words->len, text, len);
+	buf_wipe(words);
+}
+
+void
+auth_hide(const struct auth *a, char *text, size_t len)
+{
+	size_t n = strlen(a->password);
+	struct buf words = {0};
+
+	if (n < PASSWORD_HIDDEN_MIN)
+		return;
+	hide(a->password, n, text, len);
+	if (put_base64(&words, a->password, n) == 0)
+		hide_base64(&words, text, len);
+	if (put_plain(a, &words) == 0)
+		hide_base64(&words, text, len);
+	buf_wipe(&words);
+}

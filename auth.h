@@ -46,4 +46,11 @@ int auth_start(struct auth *a, struct buf *out);
  */
 int auth_answer(struct auth *a, const char *challenge, struct buf *out);
 
+/*
+ * Overwrite the password with asterisks where it stands in a server's text: as
+ * it is, or as PLAIN and LOGIN say it.  One of under PASSWORD_HIDDEN_MIN bytes
+ * stays: it is in too many words by chance.
+ */
+void auth_hide(const struct auth *a, char *text, size_t len);
+
 #endif

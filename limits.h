@@ -62,6 +62,7 @@
 #define JOBS_PER_CONNECTION     100
 #define RECORD_MAX              (160 * 1024) /* bytes of one job or result */
 #define CREDENTIAL_MAX          1024 /* bytes of user, and of password */
+#define PASSWORD_HIDDEN_MIN     4 /* bytes; shorter ones are part of any text */
 #define CERTFILE_MAX            (64 * 1024)
 #define OUTCOME_TEXT_MAX        1024  /* printable bytes kept of a reply */
 #define RELAY_TEXT_MAX          320   /* host[address]:port */

@@ -305,6 +305,7 @@ try_mechanism(struct smtp_session *s, unsigned mechanism, bool *refused)
 	struct smtp_reply r;
 
 	*refused = false;
+	s->secret_said = true;
 	if (auth_start(&a, &s->line) == -1)
 		return fail_text(
 		    s, HOP_AUTH, "4.7.0", "the credential is too long");

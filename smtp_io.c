@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth.h"
 #include "util.h"
 
 /* Leaves room in an outcome's text for who said it, and to what. */
@@ -77,6 +78,16 @@ smtp_put_line(
 	return net_put(&s->net, "\r\n", 2);
 }
 
+void
+smtp_hide_secret(const struct smtp_session *s, char *text, size_t len)
+{
+	const struct auth a = {
+	    .user = s->hop->user, .password = s->hop->password};
+
+	if (s->secret_said)
+		auth_hide(&a, text, len);
+}
+
 static int
 get_reply_line(
     struct smtp_session *s, size_t max, struct smtp_reply *r, bool *more)
@@ -86,6 +97,8 @@ get_reply_line(
 
 	if (net_getline(&s->net, max, &line, &len) == -1)
 		return -1;
+	if (len > 4)
+		smtp_hide_secret(s, line + 4, len - 4);
 	smtp_trace_reply(s, line, len);
 	if (smtp_parse_reply_line(r, line, len, more) == -1)
 		return -1;

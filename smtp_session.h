@@ -53,12 +53,16 @@ struct smtp_session {
 	bool broken;         /* out of step or lost: no QUIT, no more */
 	bool stale;          /* a kept connection that had ended meanwhile */
 	bool need_rset;
-	bool no_params; /* 555: this server takes no parameters */
+	bool secret_said; /* the server knows our password: it may repeat it */
+	bool no_params;   /* 555: this server takes no parameters */
 };
 
 /* ---- smtp_io.c ---- */
 
 bool smtp_is_lmtp(const struct smtp_session *s);
+
+/* Overwrite our password where the server repeats it. */
+void smtp_hide_secret(const struct smtp_session *s, char *text, size_t len);
 
 /* Deadline of the stage or ms, but never after the session's. */
 void smtp_deadline(struct smtp_session *s, int64_t ms);

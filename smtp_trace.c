@@ -79,11 +79,12 @@ smtp_trace_reply(struct smtp_session *s, const char *text, size_t len)
 void
 smtp_trace_end(struct smtp_session *s, int error)
 {
-	const struct net *n = &s->net;
+	struct net *n = &s->net;
 	const char *order = "eof";
 
 	if (s->cb->trace == NULL)
 		return;
+	smtp_hide_secret(s, n->in + n->in_pos, n->in_len - n->in_pos);
 	if (n->in_pos < n->in_len)
 		trace_bytes(s, n->in + n->in_pos, n->in_len - n->in_pos, "");
 	if (error == ETIMEDOUT)

@@ -79,6 +79,7 @@ def private(scratch, tree):
     one = instance.Private(scratch / ("private.%d" % next(numbers)), tree)
     yield one
     instance.kill_all()
+    one.check_secrets()
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +96,7 @@ def system(installed):
     installed.reset()
     yield installed
     instance.kill_all()
+    installed.check_secrets()
 
 
 class Servers:

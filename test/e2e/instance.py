@@ -5,6 +5,7 @@ A test speaks to it as callers do: command lines, stdin, exit statuses; and
 looks at what anybody can look at: mailq, the log, mailboxes, processes.
 """
 
+import base64
 import mailbox
 import os
 import pathlib
@@ -94,6 +95,22 @@ def kill_all():
     wait_for(gone, "the processes of this test to end")
 
 
+# ---- Secrets: what a test's login has must come out nowhere ----
+
+def secret_forms(user, password):
+    """A password as it is, in base64 at each of the three places in it, and
+    as PLAIN and LOGIN say it."""
+    plain = password.encode()
+    forms = {plain}
+    for skip in range(3):
+        text = base64.b64encode(b"\0" * skip + plain)
+        # What neighbours share bits with is left out.
+        forms.add(text[(0, 2, 3)[skip]:(len(plain) + skip) * 8 // 6])
+    whole = "\0%s\0%s" % (user, password)
+    forms.add(base64.b64encode(whole.encode()).rstrip(b"="))
+    return forms if len(plain) >= 6 else set()
+
+
 class Result:
     def __init__(self, done):
         self.exit = done.returncode
@@ -112,6 +129,33 @@ class Instance:
     bin = None  # directory of sendmail, mailq
     conf_path = spool = log_path = None
     first_args = ()
+    secrets = frozenset()
+
+    def keep_secret(self, user, password, keys):
+        """From here on no output, log, mail or queue file may have it."""
+        self.secrets |= secret_forms(user, password)
+        own = keys.get("CERTFILE")
+        if own and os.path.exists(own):
+            key = re.search(r"PRIVATE KEY-----\n(.{40})",
+                            pathlib.Path(own).read_text())
+            self.secrets |= {key[1].encode()} if key else set()
+
+    def places(self):
+        """Directories and files in which secrets are looked for."""
+        return [self.spool, self.log_path]
+
+    def check_secrets(self):
+        if not self.secrets:
+            return
+        files = [x for place in map(pathlib.Path, self.places())
+                 for x in ([place] if place.is_file() else place.rglob("*"))]
+        for path in files:
+            if path.is_file():
+                self.check_text(path.read_bytes(), path)
+
+    def check_text(self, text, where):
+        found = [x for x in self.secrets if x in text]
+        assert not found, "a secret came out, in %s" % where
 
     def configure(self, *lines, **keys):
         """Write dma.conf: the defaults of the tests, then these."""
@@ -162,6 +206,8 @@ class Instance:
             process.kill()
             process.communicate()
             raise
+        self.check_text(out or b"", "the output")
+        self.check_text(err or b"", "what stderr says")
         return Result(subprocess.CompletedProcess(
             args, process.returncode, out or b"", err or b""))
 
@@ -271,7 +317,11 @@ class Private(Instance):
                        "%s|%s:%s\n" % (user, keys["SMARTHOST"], password),
                        0o600)
             keys.setdefault("AUTHPATH", self.directory / "auth.conf")
+            self.keep_secret(user, password, keys)
         self.configure(*lines, **keys)
+
+    def places(self):
+        return [self.spool, self.log_path, self.mbox_path]
 
     def mbox(self):
         return messages_in(self.mbox_path)
@@ -311,6 +361,7 @@ class System(Instance):
 
     def reset(self):
         kill_all()
+        self.secrets = frozenset()
         for name in os.listdir(self.spool):
             os.unlink(self.spool / name)
         shutil.rmtree(self.maildir)
@@ -341,7 +392,11 @@ class System(Instance):
                        % (user, keys["SMARTHOST"], password), 0o640)
             os.chown(path, 0, pwd.getpwnam("mail").pw_gid)
             keys.setdefault("AUTHPATH", path)
+            self.keep_secret(user, password, keys)
         self.configure(*lines, **keys)
+
+    def places(self):
+        return [self.spool, self.log_path, self.maildir]
 
     def mailbox(self, user):
         return messages_in(self.maildir / user)

@@ -13,7 +13,8 @@ import certs
 import smtpd
 
 NAMES = ("localhost", "127.0.0.1")
-LOGIN = "u:p"
+PASSWORD = "canary-in-tls"
+LOGIN = "u:" + PASSWORD
 REQUIRED = ("SECURETRANSFER", "STARTTLS")
 
 
@@ -58,27 +59,27 @@ def test_plain_text_where_not_offered(private, smtp):
 def test_credentials_want_a_valid_certificate(private, smtp, authority):
     sink = deliver(
         private, smtp.sink(**options(authority, "mail.other.example"),
-                           auth={"u": "p"}), login=LOGIN)
+                           auth={"u": PASSWORD}), login=LOGIN)
     check_deferred(private, sink, "certificate")
     assert sink.auth_tries == []
 
 
 @pytest.mark.rows("H-79", "V-40", "D-05")
 def test_credentials_want_tls(private, smtp):
-    sink = deliver(private, smtp.sink(auth={"u": "p"}), login=LOGIN)
+    sink = deliver(private, smtp.sink(auth={"u": PASSWORD}), login=LOGIN)
     check_deferred(private, sink, "TLS")
     assert sink.auth_tries == []
 
 
 def test_credentials_with_a_trusted_certificate(private, smtp, trusted):
-    sink = deliver(private, smtp.sink(**options(trusted), auth={"u": "p"}),
+    sink = deliver(private, smtp.sink(**options(trusted), auth={"u": PASSWORD}),
                    login=LOGIN)
     check_sent(private, sink)
     assert sink.messages[0].connection.user == "u"
 
 
 def test_insecure_allows_credentials_in_plain_text(private, smtp):
-    sink = deliver(private, smtp.sink(auth={"u": "p"}), "INSECURE",
+    sink = deliver(private, smtp.sink(auth={"u": PASSWORD}), "INSECURE",
                    login=LOGIN)
     check_sent(private, sink, encrypted=False)
     assert sink.messages[0].connection.user == "u"
@@ -215,7 +216,7 @@ def test_wrong_fingerprint(private, smtp, authority):
 
 def test_fingerprint_lets_credentials_pass(private, smtp, authority):
     digest = certs.fingerprint(authority.leaf(*NAMES))
-    sink = deliver(private, smtp.sink(**options(authority), auth={"u": "p"}),
+    sink = deliver(private, smtp.sink(**options(authority), auth={"u": PASSWORD}),
                    *REQUIRED, FINGERPRINT=digest, login=LOGIN)
     check_sent(private, sink)
     assert sink.messages[0].connection.user == "u"
@@ -250,7 +251,7 @@ def test_missing_client_certificate_is_named(private, smtp):
 ])
 def test_mechanism(private, smtp, authority, offered, used):
     sink = deliver(private, smtp.sink(
-        **options(authority), auth={"u": "p"}, mechanisms=offered),
+        **options(authority), auth={"u": PASSWORD}, mechanisms=offered),
         *REQUIRED, login=LOGIN)
     check_sent(private, sink)
     assert sink.auth_tries == [(used, "u", True)]

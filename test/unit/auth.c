@@ -170,6 +170,34 @@ test_endless_challenge_D_26(void **state)
 	buf_free(&out);
 }
 
+static void
+test_password_is_hidden(void **state)
+{
+	static const struct {
+		const char *password, *said, *shown;
+	} cases[] = {
+	    {"hunter2", "bad password hunter2", "bad password *******"},
+	    {"hunter2", "hunter2hunter2 hunter", "************** hunter"},
+	    {"hunter2", "HUNTER2", "HUNTER2"},
+	    {"****", "a ******** b", "a ******** b"},
+	    {"pqr", "pqr and AG1lAHBxcg==", "pqr and AG1lAHBxcg=="},
+	    {"hunter2", "no aHVudGVyMg== and aHVudGVyMg",
+		"no **********== and **********"},
+	    {"hunter2", "not AG1lAGh1bnRlcjI=", "not ***************="},
+	    {"hunter2", "", ""},
+	};
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct auth a = {
+		    .user = "me", .password = cases[i].password};
+		compat_strlcpy(text, cases[i].said, sizeof(text));
+		auth_hide(&a, text, strlen(text));
+		assert_string_equal(text, cases[i].shown);
+	}
+}
+
 int
 main(void)
 {
@@ -182,6 +210,7 @@ main(void)
 	    cmocka_unit_test(test_cram_md5),
 	    cmocka_unit_test(test_bad_challenges_V_43),
 	    cmocka_unit_test(test_endless_challenge_D_26),
+	    cmocka_unit_test(test_password_is_hidden),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,6 +259,40 @@ read_step(int fd, struct crypto *t, void *p, size_t len, char *error)
 	return result;
 }
 
+/* ---- Memory: OpenSSL's comes from here, until it is refused ---- */
+
+static long allocations, refused_from; /* 0: none is refused */
+
+static bool
+refused(void)
+{
+	return refused_from != 0 && ++allocations >= refused_from;
+}
+
+static void *
+counted_malloc(size_t size, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	return refused() ? NULL : malloc(size);
+}
+
+static void *
+counted_realloc(void *p, size_t size, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	return refused() ? NULL : realloc(p, size);
+}
+
+static void
+counted_free(void *p, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	free(p);
+}
+
 /* What a connection came to. */
 struct outcome {
 	bool accepted, verified;
@@ -597,9 +631,43 @@ hmac_md5(void **state)
 	assert_string_equal(hex, "74e6f7298a9c2d168935f58c001bad88");
 }
 
+/* Sessions that get no memory from some point on; sanitizers see leaks. */
+static void
+no_memory(void **state)
+{
+	struct party p = issue(&authority, "x", "DNS:mx.example", -DAY, DAY);
+	struct crypto_policy policy = verifying("mx.example");
+	struct server s = {.ctx = server_context(&p, GREETS), .manner = GREETS};
+	char *both = pem(p.cert, p.key, &policy.cert_len);
+	char error[CRYPTO_ERROR_MAX] = "";
+	long accepted = 0, failed = 0;
+
+	(void)state;
+	policy.cert = both;
+	for (long n = 1; accepted == 0; n += 1 + n / 32) {
+		server_connect(&s);
+		allocations = 0;
+		refused_from = n;
+		struct crypto *t = crypto_start(s.fd, &policy, error);
+		accepted += t != NULL && handshake(s.fd, t, error) == 1;
+		refused_from = 0;
+		crypto_free(t);
+		server_disconnect(&s);
+		failed += accepted == 0;
+	}
+	assert_true(failed > 60);
+	SSL_CTX_free(s.ctx);
+	free(both);
+	party_free(&p);
+}
+
 int
 main(void)
 {
+	/* Before its first allocation, or never. */
+	if (CRYPTO_set_mem_functions(
+		counted_malloc, counted_realloc, counted_free) != 1)
+		return 1;
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(certificates),
 	    cmocka_unit_test(unverified_is_said),
@@ -610,6 +678,7 @@ main(void)
 	    cmocka_unit_test(what_the_server_lacks),
 	    cmocka_unit_test(end_of_file),
 	    cmocka_unit_test(hmac_md5),
+	    cmocka_unit_test(no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
