@@ -50,7 +50,7 @@ def test_a_server_that_repeats_it_later(private, smtp):
           % (PASSWORD, WORD, PASSWORD))
     result = private.run("-v", "b@x.example", text="Subject: s\n\nx\n")
     assert "S: 235 hello *****" in result.err
-    (notice,) = private.mbox()
+    (notice,) = instance.wait_for(private.mbox, "the notice")
     assert "550 5.1.1 no, *****" in notice.as_string()
 
 
