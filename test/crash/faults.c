@@ -19,10 +19,12 @@ struct page {
 	long nth;     /* fails; 0: none */
 	long lasting; /* those that follow, too */
 	long calls;   /* so far */
-	long inside;  /* it was the C library that had to do without */
+	long inside;  /* a library had to do without that cannot */
 };
 
 static struct page *page;
+static int prepared; /* OpenSSL was used once */
+static int asking;   /* dlsym allocates too */
 
 __attribute__((constructor)) static void
 begin(void)
@@ -57,16 +59,26 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
-/* The C library's search for users crashes where it gets no memory. */
+/*
+ * Without memory the C library's search for users crashes, and OpenSSL 3.0
+ * when it makes its first context (a null lock in its first EVP_MD_fetch).
+ */
 static int
 no_memory(void *caller)
 {
-	Dl_info who, libc;
+	Dl_info who, libc, crypto;
+	void *version;
 
-	if (!fails("malloc"))
+	if (asking || !fails("malloc"))
 		return 0;
+	asking = 1;
+	version = dlsym(RTLD_DEFAULT, "OpenSSL_version");
+	asking = 0;
 	if (dladdr(caller, &who) != 0 && dladdr(dlsym, &libc) != 0 &&
-	    who.dli_fbase == libc.dli_fbase)
+	    (who.dli_fbase == libc.dli_fbase ||
+		(!prepared && version != NULL &&
+		    dladdr(version, &crypto) != 0 &&
+		    who.dli_fbase == crypto.dli_fbase)))
 		page->inside = 1;
 	errno = ENOMEM;
 	return 1;
@@ -113,6 +125,8 @@ typedef long call(long, long, long, long, long, long, long, long);
 		static call *real;                                    \
 		if (real == NULL)                                     \
 			*(void **)&real = dlsym(RTLD_NEXT, #name);    \
-		return fails(#name) ? value : real(a, b, c, d, e, f, g, h); \
+		long r = fails(#name) ? value : real(a, b, c, d, e, f, g, h); \
+		prepared |= strcmp(#name, "EVP_Digest") == 0;         \
+		return r;                                             \
 	}
 CALLS(FUNCTION)
