@@ -9,7 +9,8 @@
  * -d  a network whose round trip takes that long: what arrives is looked at
  *     so much later, and the greeting comes two round trips after connect
  * -c  answers 421 to connections beyond that many at once
- * -t  offers STARTTLS with this chain and key, and then demands AUTH PLAIN
+ * -t  offers STARTTLS with this chain and key, and then demands AUTH, PLAIN or
+ *     LOGIN
  * -a  writes its port into this file, once it listens
  *
  * It listens on loopback only.  When it ends it prints: messages, recipients,
@@ -42,7 +43,7 @@ struct connection {
 	int fd;
 	SSL *ssl;
 	bool greeted, dead, body, authenticated;
-	unsigned recipients;
+	unsigned recipients, login; /* lines that AUTH LOGIN still waits for */
 	int64_t due; /* when its input is looked at; 0: nothing came */
 	size_t in_len, out_len;
 	char in[INPUT_SIZE + 1], out[OUTPUT_SIZE];
@@ -137,7 +138,8 @@ hello(struct sink *s, struct connection *c)
 	say(c, "250-PIPELINING");
 	say(c, "250-SIZE 104857600");
 	if (s->tls != NULL)
-		say(c, c->ssl == NULL ? "250-STARTTLS" : "250-AUTH PLAIN");
+		say(c,
+		    c->ssl == NULL ? "250-STARTTLS" : "250-AUTH PLAIN LOGIN");
 	say(c, "250 8BITMIME");
 }
 
@@ -170,11 +172,25 @@ envelope(struct sink *s, struct connection *c, const char *line)
 	}
 }
 
+/* AUTH LOGIN: a name, a password, and any will do. */
+static void
+log_in(struct connection *c)
+{
+	static const char *const answers[] = {
+	    "235 2.7.0 ok", "334 UGFzc3dvcmQ6", "334 VXNlcm5hbWU6"};
+
+	say(c, answers[c->login]);
+	c->authenticated = c->login == 0;
+}
+
 static void
 command(struct sink *s, struct connection *c, const char *line)
 {
-	if (is_verb(line, "MAIL") || is_verb(line, "RCPT") ||
-	    is_verb(line, "DATA")) {
+	if (c->login > 0) {
+		c->login--;
+		log_in(c);
+	} else if (is_verb(line, "MAIL") || is_verb(line, "RCPT") ||
+		   is_verb(line, "DATA")) {
 		envelope(s, c, line);
 	} else if (is_verb(line, "EHLO")) {
 		hello(s, c);
@@ -183,6 +199,9 @@ command(struct sink *s, struct connection *c, const char *line)
 	} else if (is_verb(line, "AUTH PLAIN ") && c->ssl != NULL) {
 		c->authenticated = true;
 		say(c, "235 2.7.0 ok");
+	} else if (is_verb(line, "AUTH LOGIN") && c->ssl != NULL) {
+		c->login = 2;
+		log_in(c);
 	} else if (is_verb(line, "RSET")) {
 		say(c, "250 2.0.0 ok");
 	} else if (is_verb(line, "QUIT")) {
