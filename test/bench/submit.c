@@ -7,8 +7,10 @@
  *	submit [-n times] [-c at-once] [-m message] command [argument ...]
  *
  * Prints: median and 99th percentile of one run in microseconds, runs a
- * second, and how many exited with another status than 0.
+ * second, how many exited with another status than 0, and the most memory
+ * that one of them had resident, in KiB.
  */
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -28,7 +30,7 @@ struct running {
 };
 
 struct bench {
-	long times, at_once, started, ended, failed;
+	long times, at_once, started, ended, failed, memory;
 	const char *message;
 	char **command;
 	int64_t *took;
@@ -58,10 +60,13 @@ start(struct bench *b, struct running *place)
 static void
 hear_one(struct bench *b)
 {
+	struct rusage used;
 	int status;
-	pid_t pid = wait(&status);
+	pid_t pid = wait4(-1, &status, 0, &used);
 	int64_t now = now_us();
 
+	if (pid > 0 && used.ru_maxrss > b->memory)
+		b->memory = used.ru_maxrss;
 	for (long i = 0; i < b->at_once; i++)
 		if (b->running[i].pid == pid) {
 			b->running[i].pid = 0;
@@ -91,9 +96,9 @@ run(struct bench *b)
 	}
 	all = now_us() - began;
 	qsort(b->took, (size_t)b->times, sizeof(*b->took), by_size);
-	printf("%lld %lld %.0f %ld\n", (long long)b->took[b->times / 2],
+	printf("%lld %lld %.0f %ld %ld\n", (long long)b->took[b->times / 2],
 	    (long long)b->took[b->times * 99 / 100],
-	    (double)b->times * 1e6 / (double)all, b->failed);
+	    (double)b->times * 1e6 / (double)all, b->failed, b->memory);
 }
 
 int
