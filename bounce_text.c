@@ -179,7 +179,7 @@ say_what_next(struct notice *n)
 	if (n->kind == NOTICE_OF_DELAY)
 		notice_say(n, "Do not send it again: it would arrive twice. If "
 			      "it cannot be"
-			      "\ndelivered until then, another report will "
+			      "\ndelivered by then, another report will "
 			      "tell you.\n\n");
 	else if (n->kind == NOTICE_OF_SUCCESS)
 		notice_say(n, "You need do nothing.\n\n");
