@@ -44,6 +44,17 @@ local_defer(struct outcome *o, const char *dsn, const char *what, int error)
 	return -1;
 }
 
+bool
+local_is_awaited(const struct delivery *d)
+{
+	struct pollfd p = {.fd = JOB_FD};
+
+	if (poll(&p, 1, 0) <= 0 || (p.revents & POLLHUP) == 0)
+		return true;
+	local_defer(d->outcome, "4.3.0", "the runner has gone", 0);
+	return false;
+}
+
 void
 local_sent(struct outcome *o, const char *what, const char *name)
 {

@@ -35,6 +35,8 @@ struct command {
 	char *env[ENV_MAX];
 	const char *dir;
 	bool keep_group; /* what it leaves behind goes on */
+	bool cut;        /* it was not given all, though it would take it */
+	int file;        /* its stdin, or -1: a pipe */
 	int64_t deadline;
 	pid_t pid;
 	int in, out; /* its stdin; its stdout and stderr.  -1: closed */
@@ -113,9 +115,9 @@ make_pipe(int ends[2])
 static int
 start(struct command *c)
 {
-	int in[2], out[2] = {-1, -1}, saved;
+	int in[2] = {c->file, -1}, out[2] = {-1, -1}, saved;
 
-	if (make_pipe(in) < 0)
+	if (c->file < 0 && make_pipe(in) < 0)
 		return -1;
 	if (make_pipe(out) == 0 && (c->pid = fork()) == 0)
 		execute(c, in[0], out[1]);
@@ -125,7 +127,8 @@ start(struct command *c)
 	c->in = in[1];
 	c->out = out[0];
 	if (out[0] >= 0 && c->pid > 0) {
-		(void)fcntl(c->in, F_SETFL, O_NONBLOCK);
+		if (c->in >= 0)
+			(void)fcntl(c->in, F_SETFL, O_NONBLOCK);
 		(void)fcntl(c->out, F_SETFL, O_NONBLOCK);
 		return 0;
 	}
@@ -216,6 +219,8 @@ finish(struct command *c)
 	int status = -1, left = 0;
 	bool ended;
 
+	if (c->cut) /* else it takes the pipe's end for that of the mail */
+		(void)kill(c->pid, SIGKILL);
 	(void)close(c->in);
 	while (!(ended = has_ended(c)) && now_ms() < c->deadline) {
 		if (c->out >= 0)
@@ -299,24 +304,58 @@ judge(struct outcome *o, const struct command *c, int status, int unread)
 	return false;
 }
 
-/* The message and the lines before it; ours is for our own sendmail. */
+/* The message and the lines before it.  Returns the errno of reading it. */
 static int
-feed(struct command *c, const struct delivery *d, bool ours)
+feed(struct command *c, const struct delivery *d)
 {
 	struct copy *copy = xcalloc(1, sizeof(*copy));
 	int unread;
 
 	copy->write = write_to;
 	copy->to = c;
-	if (ours)
-		copy_put_line(copy, "Delivered-To: ", d->address, "\n");
-	else
-		copy_put_lines(copy, d, true);
+	copy_put_lines(copy, d, true);
 	unread = copy_put_message(copy, d->job);
 	copy_flush(copy);
+	c->cut = unread != 0 || copy->error == ETIMEDOUT;
 	buf_free(&copy->waiting);
 	free(copy);
 	return unread;
+}
+
+static int
+write_to_file(void *to, const void *p, size_t len)
+{
+	return write_full(((struct command *)to)->file, p, len) < 0 ? -1 : 0;
+}
+
+/*
+ * For our own sendmail all of it lies in a file: it takes the end of a pipe
+ * for that of the message, even where we were killed.  0, or -1: deferred.
+ */
+static int
+save(struct command *c, const struct delivery *d)
+{
+	char name[] = "/tmp/dma.XXXXXX";
+	struct copy *copy = xcalloc(1, sizeof(*copy));
+	int error = 0;
+
+	if ((c->file = mkstemp(name)) >= 0 && unlink(name) == 0) {
+		copy->write = write_to_file;
+		copy->to = c;
+		copy_put_line(copy, "Delivered-To: ", d->address, "\n");
+		error = copy_put_message(copy, d->job);
+		copy_flush(copy);
+		if (error == 0)
+			error = copy->error;
+		if (error == 0 && lseek(c->file, 0, SEEK_SET) < 0)
+			error = errno;
+	} else
+		error = errno;
+	buf_free(&copy->waiting);
+	free(copy);
+	return error == 0 ? 0
+			  : local_defer(d->outcome, "4.3.0",
+				"cannot copy the message to /tmp", error);
 }
 
 /* True: it took the message. */
@@ -335,12 +374,16 @@ run(const struct delivery *d, char *const *argv, bool ours)
 	c->dir = home != NULL && !ours && access(home, X_OK) == 0 ? home : "/";
 	c->keep_group = ours; /* what runs the queue */
 	c->deadline = limit < d->deadline ? limit : d->deadline;
+	c->file = -1;
 	make_env(c, d);
-	if (start(c) < 0) {
+	if ((ours && save(c, d) < 0) || !local_is_awaited(d)) {
+		if (c->file >= 0)
+			(void)close(c->file);
+	} else if (start(c) < 0) {
 		local_defer(
 		    d->outcome, "4.3.0", "cannot start a process", errno);
 	} else {
-		unread = feed(c, d, ours);
+		unread = ours ? 0 : feed(c, d);
 		taken = judge(d->outcome, c, finish(c), unread);
 	}
 	for (size_t i = 0; c->env[i] != NULL; i++)

@@ -139,7 +139,9 @@ publish(const struct delivery *d, int dir, int fresh, const char *name)
 {
 	char *public = xasprintf("new/%s", name + strlen("tmp/"));
 
-	if (compat_rename_noreplace(dir, name, public) < 0) {
+	if (!local_is_awaited(d)) {
+		(void)unlinkat(dir, name, 0);
+	} else if (compat_rename_noreplace(dir, name, public) < 0) {
 		mbox_write_failed(d->outcome, errno);
 		(void)unlinkat(dir, name, 0);
 	} else if (fsync(fresh) < 0) {

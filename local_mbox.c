@@ -245,6 +245,8 @@ append_message(const struct delivery *d, const struct mbox *m, struct append *a)
 	struct copy *c = &a->copy;
 	int unread;
 
+	if (!local_is_awaited(d)) /* the lock took its time */
+		return;
 	heal_end(a);
 	copy_put_lines(c, d, true);
 	unread = copy_put_message(c, d->job);

@@ -67,6 +67,12 @@ struct delivery {
 int local_defer(
     struct outcome *o, const char *dsn, const char *what, int error);
 
+/*
+ * The runner is there to note what we do.  False: deferred, since the next one
+ * would do it again.
+ */
+bool local_is_awaited(const struct delivery *d);
+
 /* It was delivered: to what.  After others, those stay in the text. */
 void local_sent(struct outcome *o, const char *what, const char *name);
 
