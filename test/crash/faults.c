@@ -24,7 +24,8 @@ struct page {
 
 static struct page *page;
 static int prepared; /* OpenSSL was used once */
-static int asking;   /* dlsym allocates too */
+static void *libc_base, *crypto_base;
+static void *base_of(void *place);
 
 __attribute__((constructor)) static void
 begin(void)
@@ -35,6 +36,8 @@ begin(void)
 
 	if (fd == -1)
 		return;
+	libc_base = base_of(dlsym(RTLD_NEXT, "qsort"));
+	crypto_base = base_of(dlsym(RTLD_DEFAULT, "OpenSSL_version"));
 	p = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	(void)close(fd);
 	if (p != MAP_FAILED)
@@ -59,6 +62,15 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
+static void *
+base_of(void *place)
+{
+	Dl_info info;
+
+	return place != NULL && dladdr(place, &info) != 0 ? info.dli_fbase
+							   : NULL;
+}
+
 /*
  * Without memory the C library's search for users crashes, and OpenSSL 3.0
  * when it makes its first context (a null lock in its first EVP_MD_fetch).
@@ -66,19 +78,12 @@ void *__libc_realloc(void *p, size_t size);
 static int
 no_memory(void *caller)
 {
-	Dl_info who, libc, crypto;
-	void *version;
+	void *base;
 
-	if (asking || !fails("malloc"))
+	if (!fails("malloc"))
 		return 0;
-	asking = 1;
-	version = dlsym(RTLD_DEFAULT, "OpenSSL_version");
-	asking = 0;
-	if (dladdr(caller, &who) != 0 && dladdr(dlsym, &libc) != 0 &&
-	    (who.dli_fbase == libc.dli_fbase ||
-		(!prepared && version != NULL &&
-		    dladdr(version, &crypto) != 0 &&
-		    who.dli_fbase == crypto.dli_fbase)))
+	base = base_of(caller);
+	if (base == libc_base || (base == crypto_base && !prepared))
 		page->inside = 1;
 	errno = ENOMEM;
 	return 1;
