@@ -145,6 +145,9 @@ class FaultyBed(bed.Bed):
             keys.update(VERIFYCERT=True, SMARTHOST="localhost")
         self.relay(self.sink, *self.way.lines, login=":".join(LOGIN), **keys)
 
+    def furnish(self):
+        """connect() has said where mail goes."""
+
     def arm(self, program, target="", nth=0, lasting=False):
         path = self.pages[program]
         path.write_bytes(struct.pack(PAGE, target.encode(), nth, lasting, 0, 0))

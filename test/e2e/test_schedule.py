@@ -99,7 +99,7 @@ def test_sender_is_told_once_that_mail_is_delayed(private, smtp):
     private.relay(relay, RETRY="1s", WARN="1s")
     private.submit("-f", private.user, "a@x.example", "b@x.example")
     (notice,) = wait_for(private.mbox, "the notice")
-    assert "Delayed" in notice["Subject"]
+    assert "is delayed" in notice["Subject"]
     assert notice["Auto-Submitted"] == "auto-replied"
     report = report_of(notice)
     assert report.count("Action: delayed") == 2

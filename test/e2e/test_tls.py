@@ -381,7 +381,7 @@ def two_servers(smtp, first, second):
 def test_second_address_inherits_nothing(
         private, smtp, authority, lines, login):
     """TLS and AUTH at the first, which is busy; the second has neither."""
-    auth = {"u": "p"} if login else None
+    auth = {"u": PASSWORD} if login else None
     first, second = two_servers(
         smtp, options(authority, auth=auth,
                       answers={"MAIL": "421 4.3.2 busy"}), {"auth": auth})
