@@ -96,24 +96,22 @@ static const struct passwd *
 powerless_user(const char *name)
 {
 	uid_t owner = our_user(DMA_USER)->pw_uid;
-	gid_t group = mail_group();
-	const struct passwd *pw = look_up(name);
+	const struct passwd *pw = our_user(name);
 
-	if (pw == NULL || pw->pw_uid == 0 || pw->pw_uid == owner ||
-	    pw->pw_gid == 0 || pw->pw_gid == group)
-		exit(pw == NULL ? BECOME_SYSTEM : BECOME_NOT_ALLOWED);
+	if (pw->pw_uid == 0 || pw->pw_uid == owner || pw->pw_gid == 0 ||
+	    pw->pw_gid == mail_group())
+		exit(BECOME_NOT_ALLOWED);
 	return pw;
 }
 
 static int
 become_agent(void)
 {
-	char name[] = "dma-smtp", *argv[] = {name, NULL},
-	     *environment[] = {NULL};
+	char name[] = "dma-smtp", *argv[] = {name, NULL};
 	const struct passwd *pw = powerless_user(DMA_AGENTUSER);
 
 	if (process_become(pw->pw_uid, pw->pw_gid) == 0)
-		execve(DMA_LIBEXECDIR "/dma-smtp", argv, environment);
+		execve(DMA_LIBEXECDIR "/dma-smtp", argv, argv + 1);
 	return BECOME_SYSTEM;
 }
 
