@@ -48,7 +48,9 @@ check_numbers(const struct conf *c, bool private_instance)
 		 c->minfree <= 99,
 	    "times and sizes");
 	need(c->timeouts >= 1 && c->timeouts <= 100, "TIMEOUTS");
-	need(private_instance || (c->timeouts == 100 && c->mailbox == NULL),
+	need(private_instance ||
+		 (c->timeouts == 100 &&
+		     (c->mailbox == NULL || c->mailbox[0] != '/')),
 	    "what only a private instance has");
 }
 
