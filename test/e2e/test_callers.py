@@ -700,3 +700,26 @@ def test_pflogsumm(monitors, system, smtp):
                        system.log().replace("dma/submit[", "dma/pickup["))
     assert totals["received"] == 3
     assert totals["senders"] == 2
+
+
+# ---- Who reads our notices ----
+
+SISIMAI = """
+use Sisimai;
+my $text = do { local $/; <STDIN> };
+print join(' ', map { $_ // '' } $_->recipient->address, $_->action,
+    $_->deliverystatus, $_->replycode, $_->reason, $_->diagnosticcode), "\\n"
+    for @{ Sisimai->make(\\$text, delivered => 1) // [] };
+"""
+
+
+def test_sisimai_understands_a_notice(scripts, system, smtp):
+    """Programs that clean lists by it see who failed, and why."""
+    sink = smtp.sink(answers={"RCPT": "550 5.1.1 no such user here"})
+    system.relay(sink)
+    system.submit("-f", "alice@client.example", "gone@far.example",
+                  user="alice")
+    notice, = instance.wait_for(lambda: system.mailbox("alice"), "the notice")
+    said = scripts.must("perl", "-e", SISIMAI, text=notice.as_bytes())
+    assert said == ("gone@far.example failed 5.1.1 550 userunknown "
+                    "550 5.1.1 no such user here\n")
