@@ -79,10 +79,8 @@ send_record(struct agent *a, int put)
 static void
 on_committing(void *arg)
 {
-	struct pollfd p = {.fd = JOB_FD, .events = 0};
-
 	(void)arg;
-	if (poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0)
+	if (job_abandoned(JOB_FD))
 		die(EX_UNAVAILABLE, "the queue runner is gone");
 }
 

@@ -11,6 +11,7 @@
 #include "job.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -510,4 +511,12 @@ job_recv(int sock, void *p, size_t size, int *fd)
 		return -1;
 	}
 	return n;
+}
+
+bool
+job_abandoned(int sock)
+{
+	struct pollfd p = {.fd = sock};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
 }

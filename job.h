@@ -189,4 +189,7 @@ void agent_record_free(struct agent_record *r);
 int job_send(int sock, const void *p, size_t len, int fd);
 ssize_t job_recv(int sock, void *p, size_t size, int *fd);
 
+/* The other side is gone: nobody would write down what is done now. */
+bool job_abandoned(int sock);
+
 #endif

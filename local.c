@@ -47,9 +47,7 @@ local_defer(struct outcome *o, const char *dsn, const char *what, int error)
 bool
 local_is_awaited(const struct delivery *d)
 {
-	struct pollfd p = {.fd = JOB_FD};
-
-	if (poll(&p, 1, 0) <= 0 || (p.revents & POLLHUP) == 0)
+	if (!job_abandoned(JOB_FD))
 		return true;
 	local_defer(d->outcome, "4.3.0", "the runner has gone", 0);
 	return false;

@@ -322,12 +322,6 @@ feed(struct command *c, const struct delivery *d)
 	return unread;
 }
 
-static int
-write_to_file(void *to, const void *p, size_t len)
-{
-	return write_full(((struct command *)to)->file, p, len) < 0 ? -1 : 0;
-}
-
 /*
  * For our own sendmail all of it lies in a file: it takes the end of a pipe
  * for that of the message, even where we were killed.  0, or -1: deferred.
@@ -340,8 +334,8 @@ save(struct command *c, const struct delivery *d)
 	int error = 0;
 
 	if ((c->file = mkstemp(name)) >= 0 && unlink(name) == 0) {
-		copy->write = write_to_file;
-		copy->to = c;
+		copy->write = copy_to_file;
+		copy->to = &c->file;
 		copy_put_line(copy, "Delivered-To: ", d->address, "\n");
 		error = copy_put_message(copy, d->job);
 		copy_flush(copy);

@@ -133,3 +133,9 @@ copy_put_message(struct copy *c, const struct job *j)
 		copy_put(c, "\n", 1);
 	return 0;
 }
+
+int
+copy_to_file(void *to, const void *p, size_t len)
+{
+	return write_full(*(int *)to, p, len) < 0 ? -1 : 0;
+}

@@ -24,13 +24,6 @@
 
 /* "tmp/" and a name that nobody else has, here and on other machines. */
 #define NAME_MAX_BYTES (ADDR_DOMAIN_MAX * 4 + 100)
-
-static int
-write_file(void *to, const void *p, size_t len)
-{
-	return write_full(*(int *)to, p, len);
-}
-
 /* The host, with '/' and ':' as maildir(5) has them in a name. */
 static void
 put_host(char *dst, size_t size, const char *host)
@@ -115,7 +108,7 @@ write_message(const struct delivery *d, int fd)
 	struct copy *c = xcalloc(1, sizeof(*c));
 	int unread, result = 0;
 
-	c->write = write_file;
+	c->write = copy_to_file;
 	c->to = &fd;
 	copy_put_lines(c, d, false);
 	unread = copy_put_message(c, d->job);

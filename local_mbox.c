@@ -40,13 +40,6 @@ struct append {
 };
 
 static const char locked[] = "the mailbox is locked by another program";
-
-static int
-write_file(void *to, const void *p, size_t len)
-{
-	return write_full(*(int *)to, p, len);
-}
-
 /* ---- Locks ---- */
 
 /*
@@ -278,7 +271,7 @@ deliver_locked(const struct delivery *d, const struct mbox *m, int64_t deadline)
 {
 	struct append *a = xcalloc(1, sizeof(*a));
 
-	a->copy.write = write_file;
+	a->copy.write = copy_to_file;
 	a->copy.to = &a->fd;
 	a->copy.quote = true;
 	if (lock_mailbox(m, a, deadline, d->outcome) == 0) {

@@ -104,6 +104,9 @@ void copy_put_line(
 int copy_put_message(struct copy *c, const struct job *j);
 void copy_flush(struct copy *c);
 
+/* For write: to is an int, a descriptor. */
+int copy_to_file(void *to, const void *p, size_t len);
+
 /* ---- Where it goes: each sets d->outcome ---- */
 
 enum mbox_lock {

@@ -169,17 +169,6 @@ def test_unknown_authority(private, smtp, stranger):
     check_deferred(private, sink, "certificate", "self-signed")
 
 
-@pytest.mark.rows("V-42")
-@pytest.mark.parametrize("most", ["TLSv1", "TLSv1_1"])
-def test_old_protocol(private, smtp, authority, most):
-    """Neither it nor plain text instead."""
-    sink = smtp.sink(**options(authority))
-    sink.context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    sink.context.maximum_version = getattr(ssl.TLSVersion, most)
-    deliver(private, sink, *REQUIRED)
-    check_deferred(private, sink, "TLS", "handshake", "protocol")
-
-
 @pytest.mark.rows("V-41")
 @pytest.mark.rows("H-66")
 def test_expired(private, smtp, trusted):
@@ -304,6 +293,7 @@ BAD_TLS = [pytest.param(only_old, id="H-67 TLS 1.1 only"),
            pytest.param(only_null, id="H-67 no encryption")]
 
 
+@pytest.mark.rows("V-42")
 @pytest.mark.parametrize("change", BAD_TLS)
 def test_weak_tls_where_it_is_required(private, smtp, authority, change):
     sink = spoil(smtp.sink(**options(authority)), change)
