@@ -142,7 +142,7 @@ log_event(enum log_ident ident, int priority, const char *fmt, ...)
 	if (state.target == LOG_TO_SYSLOG) {
 		(void)printable(text, sizeof(text), text, strlen(text));
 		/* Only the ident changes: an open connection stays. */
-		openlog(state.ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
+		openlog(state.ident, LOG_PID, LOG_MAIL);
 		syslog(priority, "%s", text);
 	} else if (!state.echo || state.target != LOG_TO_STDERR) {
 		write_line(text);
