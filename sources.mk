@@ -37,8 +37,9 @@ DMA_OBJS=	options.o options_ctl.o help.o submit.o smtpd.o smtpd_text.o \
 		handover.o intake.o queue.o entries.o hops.o agents.o work.o \
 		deliver.o progress.o import.o ctl.o ctl_pick.o ctl_list.o \
 		ctl_show.o verify.o mail.o mail_repair.o expand.o route.o \
-		select.o bounce.o bounce_text.o bounce_report.o job.o peer.o spool.o spool_draft.o \
-		spool_journal.o spool_old.o spool_wake.o envelope.o addr.o \
+		select.o bounce.o bounce_text.o bounce_report.o job.o peer.o \
+		spool.o spool_draft.o spool_file.o spool_journal.o spool_old.o \
+		spool_wake.o envelope.o addr.o \
 		addr_parse.o header.o conf.o conf_relay.o conf_value.o \
 		conf_text.o senders.o mailbox.o aliases_parse.o \
 		aliases_scan.o $(FLOOR0)

@@ -93,10 +93,10 @@ MUTANTS = [Mutant(*m) for m in (
      "		else if (errno != EINTR)\n			return 0;",
      [("errors", "submission")]),
     # Locks.
-    ("locked, but not looked at again", "spool.c",
+    ("locked, but not looked at again", "spool_file.c",
      "	if (!still_named(s, id, f->fd, &st)) {",
      "	if (fstat(f->fd, &st) == -1) {", [("race", "delivery")]),
-    ("no lock", "spool.c",
+    ("no lock", "spool_file.c",
      "	if (flock(f->fd, LOCK_EX | LOCK_NB) == -1)\n		return -1;\n"
      "	f->locked = true;", "	f->locked = true;", [("race", "delivery")]),
     # Results.
@@ -106,7 +106,7 @@ MUTANTS = [Mutant(*m) for m in (
      [("kill", "delivery-3")]),
     ("a result that cannot be written is dropped", "deliver.c",
      KEEP_UNWRITTEN, "	(void)m;\n", [("errors", "delivery-3")]),
-    ("status bytes are not synced", "spool.c",
+    ("status bytes are not synced", "spool_file.c",
      "	return fdatasync(f->fd);", "	return f->fd == -2;",
      [("power", "delivery-3")]),
     ("removals are not synced", "deliver.c",
