@@ -243,6 +243,11 @@ address_add(struct aliases_parser *p, const char *prefix, const char *raw)
 	free(plain);
 	if (why != NULL)
 		return why;
+	/* </file>, <@x:|command>: its reader would see only that. */
+	if (prefix[0] == '\0' && (strchr("/|", a.text[0]) != NULL ||
+	    (p->is_forward && strncmp(a.text, "~/", 2) == 0)))
+		return "is an address that begins like a file or a command: "
+		    "write \\ before it";
 	(void)buf_puts(&p->group, prefix);
 	(void)buf_put(&p->group, a.text, strlen(a.text) + 1);
 	return NULL;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "expand.h"
+#include "mailbox.h"
 #include "util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,10 +29,15 @@ static void
 check_target(const char *target)
 {
 	const char *why;
+	struct mailbox m;
 	struct addr a;
 
-	if (target[0] == '/' || target[0] == '|' ||
-	    strncmp(target, ALIAS_REJECT "5.", strlen(ALIAS_REJECT) + 2) == 0 ||
+	if (target[0] == '/' || target[0] == '|') {
+		if (mailbox_parse(&m, target, &why) != 0)
+			abort();
+		return;
+	}
+	if (strncmp(target, ALIAS_REJECT "5.", strlen(ALIAS_REJECT) + 2) == 0 ||
 	    strncmp(target, ALIAS_INCLUDE "/", strlen(ALIAS_INCLUDE) + 1) == 0)
 		return;
 	if (addr_parse(&a, target + (target[0] == '\\'), false, &why) != 0)

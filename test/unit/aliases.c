@@ -515,6 +515,7 @@ test_forward(void **state)
 	    {"\"|/bin/a 'b c' \\\"d e\\\"\"", "|/bin/a 'b c' \"d e\"\n"},
 	    {"|\"/bin/a b\"", "|/bin/a b\n"},
 	    {"|/bin/a", "|/bin/a\n"},
+	    {"\\/a@x.example, \\|b", "\\/a@x.example\n\\|b\n"},
 	    {"\\me, \"|/bin/vacation me\"", "\\me\n|/bin/vacation me\n"},
 	};
 	struct reports r;
@@ -540,6 +541,10 @@ test_forward_faults(void **state)
 	    {"\"|/bin/a || exit 75\"", "is for a shell"},
 	    {"~/", "must be ~/file"},
 	    {"a@@b", "f:1: \"a@@b\" "},
+	    {"</etc/passwd>", "begins like a file or a command"},
+	    {"Me <|/bin/sh>", "begins like a file or a command"},
+	    {"<~/x>", "begins like a file or a command"},
+	    {"@x\\:|/bin/sh", "begins like a file or a command"},
 	    {"\"me\nyou", "f:1: a quote is not closed"},
 	    {"me: you", "f:1: "},
 	};
