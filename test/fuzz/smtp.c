@@ -302,8 +302,8 @@ message(unsigned kind, uint64_t *length)
 {
 	static const char *const texts[] = {"Subject: x\n\n.dot\n..\nend\n",
 	    "Subject: \xc3\xbc\n\n\xc3\xbc\rlone\n",
-	    "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n\xc3\xbc\n"
-	    "--b--\n",
+	    ("Content-Type: multipart/mixed; boundary=b\n\n--b\n\n\xc3\xbc\n"
+	     "--b--\n"),
 	    "\n"};
 	static int fds[ARRAY_LEN(texts)];
 
