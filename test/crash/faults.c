@@ -8,7 +8,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,13 +21,10 @@ struct page {
 	long nth;     /* fails; 0: none */
 	long lasting; /* those that follow, too */
 	long calls;   /* so far */
-	long inside;  /* a library had to do without that cannot */
+	char stack[1024]; /* of the last failure: object:function ... */
 };
 
 static struct page *page;
-static int prepared; /* OpenSSL was used once */
-static void *libc_base, *crypto_base;
-static void *base_of(void *place);
 
 __attribute__((constructor)) static void
 begin(void)
@@ -36,12 +35,35 @@ begin(void)
 
 	if (fd == -1)
 		return;
-	libc_base = base_of(dlsym(RTLD_NEXT, "qsort"));
-	crypto_base = base_of(dlsym(RTLD_DEFAULT, "OpenSSL_version"));
+	(void)backtrace(&p, 1); /* the first one needs memory */
 	p = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	(void)close(fd);
 	if (p != MAP_FAILED)
 		page = p;
+}
+
+/* Who was about to do without, innermost first. */
+static void
+note_stack(void)
+{
+	void *frames[48];
+	int n = backtrace(frames, 48);
+	size_t at = 0;
+
+	for (int i = 2; i < n && at < sizeof(page->stack) - 1; i++) {
+		Dl_info info;
+		const char *object, *name;
+
+		if (dladdr(frames[i], &info) == 0)
+			continue;
+		object = strrchr(info.dli_fname, '/');
+		name = info.dli_sname != NULL ? info.dli_sname : "?";
+		at += (size_t)snprintf(page->stack + at,
+		    sizeof(page->stack) - at, "%s:%s+%lx ",
+		    object != NULL ? object + 1 : info.dli_fname, name,
+		    (unsigned long)((char *)frames[i] -
+				    (char *)info.dli_fbase));
+	}
 }
 
 static int
@@ -52,8 +74,11 @@ fails(const char *name)
 	if (page == NULL || strcmp(page->target, name) != 0)
 		return 0;
 	n = __atomic_add_fetch(&page->calls, 1, __ATOMIC_SEQ_CST);
-	return page->nth != 0 &&
-	       (n == page->nth || (page->lasting && n > page->nth));
+	if (page->nth == 0 ||
+	    (n != page->nth && (!page->lasting || n < page->nth)))
+		return 0;
+	note_stack();
+	return 1;
 }
 
 /* ---- Memory ---- */
@@ -62,51 +87,31 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
-static void *
-base_of(void *place)
-{
-	Dl_info info;
-
-	return place != NULL && dladdr(place, &info) != 0 ? info.dli_fbase
-							   : NULL;
-}
-
-/*
- * Without memory the C library's search for users crashes, and OpenSSL 3.0
- * when it makes its first context (a null lock in its first EVP_MD_fetch).
- */
 static int
-no_memory(void *caller)
+no_memory(void)
 {
-	void *base;
-
 	if (!fails("malloc"))
 		return 0;
-	base = base_of(caller);
-	if (base == libc_base || (base == crypto_base && !prepared))
-		page->inside = 1;
 	errno = ENOMEM;
 	return 1;
 }
 
-#define NO_MEMORY no_memory(__builtin_return_address(0))
-
 void *
 malloc(size_t size)
 {
-	return NO_MEMORY ? NULL : __libc_malloc(size);
+	return no_memory() ? NULL : __libc_malloc(size);
 }
 
 void *
 calloc(size_t n, size_t size)
 {
-	return NO_MEMORY ? NULL : __libc_calloc(n, size);
+	return no_memory() ? NULL : __libc_calloc(n, size);
 }
 
 void *
 realloc(void *p, size_t size)
 {
-	return NO_MEMORY ? NULL : __libc_realloc(p, size);
+	return no_memory() ? NULL : __libc_realloc(p, size);
 }
 
 /* Its callers are ours. */
@@ -114,7 +119,7 @@ char *
 strdup(const char *s)
 {
 	size_t len = strlen(s) + 1;
-	char *copy = NO_MEMORY ? NULL : __libc_malloc(len);
+	char *copy = no_memory() ? NULL : __libc_malloc(len);
 
 	return copy != NULL ? memcpy(copy, s, len) : NULL;
 }
@@ -131,7 +136,6 @@ typedef long call(long, long, long, long, long, long, long, long);
 		if (real == NULL)                                     \
 			*(void **)&real = dlsym(RTLD_NEXT, #name);    \
 		long r = fails(#name) ? value : real(a, b, c, d, e, f, g, h); \
-		prepared |= strcmp(#name, "EVP_Digest") == 0;         \
 		return r;                                             \
 	}
 CALLS(FUNCTION)

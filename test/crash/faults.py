@@ -8,6 +8,7 @@ a submission is whole or was refused; no password and no mail that wants TLS
 is sent without it.
 """
 
+import collections
 import multiprocessing
 import os
 import pathlib
@@ -22,7 +23,7 @@ import bed
 import certs
 import house
 
-PAGE = "64s4q"
+PAGE = "64s3q1024s"
 LOGIN = ("u", "canary-of-the-password")
 # What these give when they fail; for all others it is 0 or NULL.
 FAILED = {"SSL_do_handshake": -1, "SSL_shutdown": -1, "SSL_get_error": 1,
@@ -41,6 +42,13 @@ NEVER_FAIL = re.compile(r"""
     """, re.VERBOSE)
 NO_MEMORY, CANNOT_LIST = 71, 74  # exit statuses; the latter is opendir's
 PROGRAMS = ("dma-smtp", "dma-local")
+# Libraries that crash where they get no memory, told by who asked for it.
+CRASHES_INSIDE = {
+    "the C library's search for a user":
+        re.compile(r"libc\.so\S*:getpw(nam|uid)(_r)?\+"),
+    "OpenSSL's first EVP_MD_fetch":
+        re.compile(r"libcrypto\.so\S*:EVP_MD_fetch\+"),
+}
 
 
 class Way:
@@ -150,12 +158,14 @@ class FaultyBed(bed.Bed):
 
     def arm(self, program, target="", nth=0, lasting=False):
         path = self.pages[program]
-        path.write_bytes(struct.pack(PAGE, target.encode(), nth, lasting, 0, 0))
+        path.write_bytes(struct.pack(PAGE, target.encode(), nth, lasting, 0, b""))
         os.chmod(path, 0o666)
 
     def seen(self, program):
-        """How often it was called, and whether the C library met a fault."""
-        return struct.unpack(PAGE, self.pages[program].read_bytes())[3:]
+        """How often it was called, and by whom when it failed last."""
+        calls, stack = struct.unpack(
+            PAGE, self.pages[program].read_bytes())[3:]
+        return calls, stack.split(b"\0")[0].decode()
 
     def run_way(self):
         """(exit status, signals that ended a process) of one run."""
@@ -191,11 +201,11 @@ class FaultyBed(bed.Bed):
         self.reset()
         self.arm(self.way.program, target, nth, lasting)
         result, signals = self.run_way()
-        calls, inside = self.seen(self.way.program)
+        calls, stack = self.seen(self.way.program)
         for program in self.pages:
             self.arm(program)
         signals += re.findall(r"ended by signal \d+", self.log())
-        faults = [] if inside else [("signal", n) for n in signals]
+        faults = [signal_fault(target, n, stack) for n in signals]
         if self.way.program == "dma" and result.exit > 0 and \
                 result.exit != NO_MEMORY and not (
                     result.exit == CANNOT_LIST and self.way.scenario.queued):
@@ -226,6 +236,15 @@ class FaultyBed(bed.Bed):
         self.recover()
         return faults + self.judge(
             self.accepted(result), snapshots, "one")[0]
+
+
+def signal_fault(target, number, stack):
+    """A signal, unless it is a library's own."""
+    if target == "malloc":
+        for words, pattern in CRASHES_INSIDE.items():
+            if pattern.search(stack):
+                return "inside", words
+    return "signal", "%s: %s" % (number, stack)
 
 
 worker = {}
@@ -284,14 +303,15 @@ class Table:
 
     def __init__(self, pool):
         self.pool, self.passed, self.failed = pool, 0, 0
-        self.reached = set()
+        self.reached, self.inside = set(), collections.Counter()
 
     def row(self, title, jobs, wrong):
         done = 0
         for job, hit, faults in self.pool.imap_unordered(point, jobs, 2):
             done += hit
             self.reached |= {job[1]} if hit else set()
-            wrong += [(job, fault) for fault in faults]
+            self.inside.update(f[1] for f in faults if f[0] == "inside")
+            wrong += [(job, f) for f in faults if f[0] != "inside"]
         self.report("%-42s %6d failed" % (title, done), wrong)
 
     def report(self, text, wrong):
@@ -342,6 +362,8 @@ def main(scratch, programs, options):
     else:
         table.full(names, options.words)
     pool.close()
+    for words in CRASHES_INSIDE:
+        print("%-42s %6d crashes" % (words, table.inside[words]))
     missed = sorted(set(names) - table.reached)
     # Without root the CA of the test is trusted by nobody.
     if missed and not options.words and house.IS_ROOT:
