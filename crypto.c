@@ -32,6 +32,7 @@
 
 #define CERT_LIST_MAX   (100L * 1024) /* bytes of the peer's chain (H-69) */
 #define CHAIN_DEPTH_MAX 10            /* certificates between leaf and root */
+#define READS_MAX       1000 /* of the socket, and no data: a flood (H-69) */
 
 #if OPENSSL_VERSION_NUMBER < 0x30000000L
 #define SSL_get1_peer_certificate SSL_get_peer_certificate
@@ -44,6 +45,7 @@ struct crypto {
 	bool verify, has_fingerprint;
 	unsigned char fingerprint[CRYPTO_HASH_LEN];
 	int fd;
+	unsigned reads; /* of the socket, since there was data */
 	bool listening; /* to fd: from the second step of the handshake on */
 	bool accepted;  /* the handshake is over, all is as wanted */
 	bool broken;    /* OpenSSL forbids SSL_shutdown now */
@@ -367,7 +369,12 @@ step_result(struct crypto *t, int result, char *error)
 		return 0;
 	case SSL_ERROR_SYSCALL:
 		t->broken = true;
-		return 0;
+		if (t->reads < READS_MAX)
+			return 0;
+		compat_strlcpy(error,
+		    "TLS: the server sends records without end, and no data",
+		    CRYPTO_ERROR_MAX);
+		return CRYPTO_FAILED;
 	default:
 		t->broken = true;
 	}
@@ -408,17 +415,50 @@ check_peer(const struct crypto *t, char *error)
 	return result;
 }
 
+/*
+ * OpenSSL reads on as long as there is something to read, and records that
+ * are no data (key updates, tickets, requests to begin anew) may come for ever:
+ * no deadline of ours would be looked at.  Before READS_MAX is one the read
+ * fails.
+ */
+static long
+count_reads(BIO *bio, int oper, const char *p, size_t len, int i, long l,
+    int result, size_t *done)
+{
+	struct crypto *t = (void *)BIO_get_callback_arg(bio);
+
+	(void)p, (void)len, (void)i, (void)l, (void)done;
+	if (oper == (BIO_CB_READ | BIO_CB_RETURN) && result > 0)
+		t->reads++;
+	if (oper != BIO_CB_READ || t->reads < READS_MAX)
+		return result;
+	BIO_clear_retry_flags(bio);
+	return -1;
+}
+
+/* Deaf, it would ask for more for ever. */
+static bool
+listen_to_peer(struct crypto *t)
+{
+	BIO *bio;
+
+	if (SSL_set_rfd(t->ssl, t->fd) != 1)
+		return false;
+	bio = SSL_get_rbio(t->ssl);
+	BIO_set_callback_arg(bio, (char *)t);
+	BIO_set_callback_ex(bio, count_reads);
+	return t->listening = true;
+}
+
 int
 crypto_handshake(struct crypto *t, char *error)
 {
 	ERR_clear_error();
 	int result = step_result(t, SSL_do_handshake(t->ssl), error);
-	/* Deaf, it would ask for more for ever. */
-	if (!t->listening && SSL_set_rfd(t->ssl, t->fd) != 1) {
+	if (!t->listening && !listen_to_peer(t)) {
 		crypto_describe_error(error, "TLS");
 		return CRYPTO_FAILED;
 	}
-	t->listening = true;
 	if (result <= 0)
 		return result;
 	if (check_peer(t, error) == -1)
@@ -439,6 +479,8 @@ crypto_read(struct crypto *t, void *p, size_t len, char *error)
 		return 0;
 	ERR_clear_error();
 	int result = step_result(t, SSL_read_ex(t->ssl, p, len, &done), error);
+	if (result > 0)
+		t->reads = 0;
 	return result > 0 ? (ssize_t)done : result;
 }
 

@@ -271,6 +271,8 @@ smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
 {
 	const char *dsn, *words = error_words(error, &dsn);
 
+	if (error == EIO && s->net.error[0] != '\0')
+		words = s->net.error;
 	outcome_set(o, class, dsn, "host %s[%s]: %s (%s %s)%s", s->target.name,
 	    s->target.address, words,
 	    error == EINVAL ? "as" : "waiting for the reply to",

@@ -30,13 +30,15 @@ FAILED = {"SSL_do_handshake": -1, "SSL_shutdown": -1, "SSL_get_error": 1,
           "SSL_get_verify_result": 1, "X509_NAME_get_index_by_NID": -1}
 # They free, read or set a field, or give a constant: they cannot fail.
 NEVER_FAIL = re.compile(r"""
-    \w+_free | ERR_\w+ | ASN1_STRING_(get0_data|length) | BIO_s_mem |
+    \w+_free | ERR_\w+ | ASN1_STRING_(get0_data|length) |
+    BIO_(s_mem|clear_flags|[gs]et_callback\w*) |
     CRYPTO_memcmp | EVP_(md5|sha256) | OPENSSL_sk_(num|value) |
     OpenSSL_version(_num)? | SSL_CIPHER_get_name | TLS_client_method |
     SSL_CTX_(get_cert_store|set1_cert_store|set_options|set_verify_depth) |
-    SSL_(get0_param|get_current_cipher|get_ex_data\w*|get_version|set0_rbio|
-    set_connect_state|set_verify) | X509_get0_\w+ | X509_get_default_\w+ |
-    X509_get_(issuer|subject)_name | X509_NAME_(ENTRY_get_data|get_entry) |
+    SSL_(get0_param|get_current_cipher|get_ex_data\w*|get_rbio|get_version|
+    set0_rbio|set_connect_state|set_verify) |
+    X509_get(0_\w+|_default_\w+|_(issuer|subject)_name) |
+    X509_NAME_(ENTRY_get_data|get_entry) |
     X509_STORE_CTX_get_\w+ | X509_VERIFY_PARAM_set_hostflags |
     X509_verify_cert_error_string
     """, re.VERBOSE)

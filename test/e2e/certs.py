@@ -56,6 +56,44 @@ class Authority:
         return pem
 
 
+    def odd_leaf(self, label, names, subject="odd", extensions=(),
+                 start=None, end="20500101000000Z", kind=EC, digest="sha256",
+                 issuer=None):
+        """A leaf as no honest authority makes it: names is the value of
+        subjectAltName, DER:... too; issuer another leaf, or "self"."""
+        base = os.path.join(self.directory, "odd." + label)
+        conf, crt, key = base + ".conf", base + ".crt", base + ".key"
+        chain = [self.cert] if issuer is None else []
+        with open(conf, "w", encoding="ascii") as out:
+            out.write("[ca]\ndefault_ca=d\n[d]\ndatabase=%s.db\n"
+                      "new_certs_dir=%s\nrand_serial=yes\npolicy=p\n"
+                      "unique_subject=no\n[p]\ncommonName=supplied\n[x]\n%s\n"
+                      % (base, self.directory, "\n".join(
+                          ["subjectAltName=" + (names or "")] * bool(names)
+                          + list(extensions) + ["subjectKeyIdentifier=none"])))
+        with open(base + ".db", "w", encoding="ascii"):
+            pass
+        openssl("req", "-newkey", *kind, "-nodes", "-subj", "/CN=" + subject,
+                "-keyout", key, "-out", base + ".csr")
+        if issuer == "self":
+            signer = ["-selfsign", "-keyfile", key]
+        elif issuer:
+            signer = ["-cert", issuer, "-keyfile", issuer]
+            chain.append(issuer)
+        else:
+            signer = ["-cert", self.cert, "-keyfile", self.key]
+        openssl("ca", "-batch", "-config", conf, "-extensions", "x", "-md",
+                digest, "-notext", "-in", base + ".csr", "-out", crt,
+                *signer, "-startdate", start or "20000101000000Z",
+                "-enddate", end)
+        with open(base + ".pem", "w", encoding="ascii") as out:
+            for part in [key, crt, *chain]:
+                with open(part, encoding="ascii") as file:
+                    out.write(file.read())
+        os.chmod(base + ".pem", 0o644)
+        return base + ".pem"
+
+
 def fingerprint(pem):
     """SHA-256 of the first certificate in a file, in hex."""
     with open(pem) as file:
