@@ -40,6 +40,7 @@ import fnmatch
 import hashlib
 import hmac
 import os
+import re
 import signal
 import socket
 import ssl
@@ -48,9 +49,23 @@ import sys
 import threading
 import time
 
+# What clients said to a CRAM-MD5 challenge: it stands for their password, and
+# the tests look for it in the same places.
+RESPONSES = set()
+
 IDLE = 60  # seconds after which a silent client is given up
 DRIP = 0.3  # seconds between two bytes of a dripping reply
 PART = 65536  # bytes of a message that is not read to its end
+
+
+def note_response(text):
+    """In base64 and as it is."""
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except ValueError:
+        return
+    if re.search(rb" [0-9a-f]{32}$", digest):
+        RESPONSES.update([text.rstrip("=").encode(), digest[-32:]])
 
 
 class Gone(Exception):
@@ -116,6 +131,8 @@ class Connection:
         if self.quit:
             self.violation("after QUIT: %r" % line)
         text = line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
+        if self.lines and self.lines[-1].startswith("S: 334"):
+            note_response(text)
         self.lines.append("C: " + text)
         return text
 

@@ -61,6 +61,19 @@ def test_a_line_without_end_that_repeats_it(private, smtp):
     assert "wrong: *****" in result.err
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+@pytest.mark.rows("V-45")
+def test_the_dialogue_does_not_show_it(private, smtp, mechanism):
+    """What run() finds in -v fails a test; and a refusal is no exception."""
+    sink = smtp.sink(auth={"u": PASSWORD}, mechanisms=[mechanism])
+    private.relay(sink, "INSECURE", login="u:" + PASSWORD, FULLBOUNCE=True)
+    result = private.run("-v", "b@x.example", text="Subject: s\n\nx\n")
+    assert "C: AUTH %s" % mechanism in result.err
+    sink.auth["u"] = "another"
+    result = private.run("-v", "b@x.example", text="Subject: s\n\nx\n")
+    assert "S: 535" in result.err and len(sink.auth_tries) == 2
+
+
 def test_short_passwords_leave_texts_alone(private, smtp):
     """In too many words by chance."""
     script = smtp.script(HELLO + "PLAIN\nC: AUTH PLAIN AHUAcA==\n"
@@ -106,9 +119,16 @@ def test_processes_that_know_it(private, smtp):
 
 def test_the_search_finds_them(private, smtp):
     """It is no use if it cannot fail."""
-    private.relay(smtp.sink(), login="u:" + PASSWORD)
-    for text in (PASSWORD, WORD, PLAIN, base64.b64encode(
-            b"x" + PASSWORD.encode() + b"y").decode()):
+    sink = smtp.sink(auth={"u": PASSWORD}, mechanisms=["CRAM-MD5"])
+    private.relay(sink, "INSECURE", login="u:" + PASSWORD)
+    private.submit("-D", "b@x.example")
+    (message,) = sink.messages
+    (said,) = [b[3:] for a, b in zip(message.connection.lines,
+                                     message.connection.lines[1:])
+               if a.startswith("S: 334")]
+    digest = base64.b64decode(said).decode().split(" ")[1]
+    for text in (PASSWORD, WORD, PLAIN, PASSWORD.encode().hex(), said, digest,
+                 base64.b64encode(b"x" + PASSWORD.encode() + b"y").decode()):
         private.write(private.spool / "tmp.x", "> %s <\n" % text)
         with pytest.raises(AssertionError):
             private.check_secrets()
