@@ -62,6 +62,9 @@ verify_user(const struct addr *a)
 		pw = getpwnam(lower);
 	if (pw != NULL || means_nobody(errno))
 		errno = 0;
+	/* A source that fails before one that says no looks like no. */
+	if (pw == NULL && errno == 0 && getpwnam(DMA_USER) == NULL)
+		errno = EAGAIN;
 	return pw;
 }
 

@@ -349,6 +349,32 @@ def test_no_answer_about_a_user_is_not_a_no(system):
     assert len(system.mailbox("bob")) == 1
 
 
+@pytest.mark.rows("L-86")
+@pytest.mark.parametrize("error", ["EMFILE", "ENOENT", "EIO"])
+@pytest.mark.parametrize("args", [("-bs",), ("-bv", "bob")])
+def test_no_answer_while_somebody_asks(system, error, args):
+    """No recipient is refused for it, for good or at all: it is kept, and the
+    database is asked again when it is delivered."""
+    if subprocess.run(["which", "strace"], capture_output=True,
+                      check=False).returncode:
+        pytest.skip("strace is not here")
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-P", "/etc/passwd", "-u",
+         "alice", "-e", "trace=openat", "-e", "inject=openat:error=" + error,
+         system.bin / "sendmail", "-odq", *args],
+        input=b"EHLO me\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<bob>\r\n"
+        b"DATA\r\nSubject: s\r\n\r\nx\r\n.\r\nQUIT\r\n",
+        capture_output=True, check=False)
+    said = done.stdout.decode()
+    if args[0] == "-bv":
+        assert said == "bob: error 4.3.0 cannot look up users now\n", done
+        return
+    assert done.returncode == 0, done
+    assert re.search("^250 .*queued as", said, re.M) and "\n5" not in said
+    system.flush(user="root")
+    assert len(system.mailbox("bob")) == 1
+
+
 # ---- Mailboxes ----
 
 def test_cron_mail_to_root_lands_with_a_person(system):
