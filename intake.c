@@ -29,7 +29,8 @@
 #include "util.h"
 #include "verify.h"
 
-#define HOPS_MAX 100 /* RFC 5321, 6.3: Received fields of a message */
+#define HOPS_MAX  100         /* RFC 5321, 6.3: Received fields of a message */
+#define ROOM_STEP (64 * 1024) /* bytes, between two looks at what is free */
 
 int
 intake_refuse(
@@ -429,22 +430,6 @@ append_header(struct intake *i, struct spool_draft *d)
 }
 
 static int
-append_body(struct intake *i, struct spool_draft *d)
-{
-	bool reading = false;
-
-	if (mail_copy_body(&i->source, d, &reading) == 0)
-		return 0;
-	return reading ? intake_reading_failed(i) : writing_failed(i);
-}
-
-static int
-append_reasons(struct intake *i, struct spool_draft *d)
-{
-	return spool_append_reasons(d) == 0 ? 0 : writing_failed(i);
-}
-
-static int
 check_room(struct intake *i)
 {
 	const struct instance *in = i->in;
@@ -455,6 +440,47 @@ check_room(struct intake *i)
 	return intake_refuse(i, EX_UNAVAILABLE, "452 4.3.1",
 	    "spool %s is below its reserve of %u %% (MINFREE)",
 	    in->conf->spooldir, in->conf->minfree);
+}
+
+/* A message on its way into its draft. */
+struct body {
+	struct intake *i;
+	struct spool_draft *d;
+	uint64_t looked; /* at its length then */
+	bool refused;
+};
+
+/* Who begins while there is room, often enough at once, would take it all. */
+static int
+put_body(void *arg, const char *p, size_t len)
+{
+	struct body *b = arg;
+
+	if (b->i->in->conf->minfree > 0 &&
+	    b->d->length - b->looked >= ROOM_STEP) {
+		b->looked = b->d->length;
+		b->refused = check_room(b->i) != 0;
+	}
+	return b->refused ? -1 : spool_append(b->d, p, len);
+}
+
+static int
+append_body(struct intake *i, struct spool_draft *d)
+{
+	struct body b = {.i = i, .d = d};
+	bool reading = false;
+
+	if (mail_pass_body(&i->source, put_body, &b, &reading) == 0)
+		return 0;
+	if (b.refused)
+		return -1;
+	return reading ? intake_reading_failed(i) : writing_failed(i);
+}
+
+static int
+append_reasons(struct intake *i, struct spool_draft *d)
+{
+	return spool_append_reasons(d) == 0 ? 0 : writing_failed(i);
 }
 
 static int

@@ -301,18 +301,6 @@ mail_pass_body(struct mail_source *src,
 	return put(arg, "\n", 1);
 }
 
-static int
-put_draft(void *arg, const char *p, size_t len)
-{
-	return spool_append(arg, p, len);
-}
-
-int
-mail_copy_body(struct mail_source *src, struct spool_draft *d, bool *reading)
-{
-	return mail_pass_body(src, put_draft, d, reading);
-}
-
 void
 mail_source_restart(struct mail_source *src)
 {

@@ -89,16 +89,12 @@ int mail_put_authors(const struct mail_header *h,
     const struct mail_facts *facts, struct buf *out);
 
 /*
- * Copy the rest of src to the draft: CRLF and LF become LF, a lone CR stays,
- * the last line gets its LF.  CRs right before a CRLF belong to the line's
- * end, so that no CR that is stored stands before an LF.
+ * Hand the rest of src to put(), which returns 0 to go on: CRLF and LF become
+ * LF, a lone CR stays, the last line gets its LF.  CRs right before a CRLF
+ * belong to the line's end, so that no CR that is stored stands before an LF.
  * 0, or -1 with errno; *reading tells whether it was src (read error, EFBIG
- * over maxsize) or the spool that failed.
+ * over maxsize) or put() that failed.
  */
-int mail_copy_body(
-    struct mail_source *src, struct spool_draft *d, bool *reading);
-
-/* The same into put(), which returns 0 to go on. */
 int mail_pass_body(struct mail_source *src,
     int (*put)(void *arg, const char *p, size_t len), void *arg, bool *reading);
 

@@ -585,6 +585,26 @@ def test_reserve_is_kept(private, mounted_spool):
     refused(private, private.run("b@x.example", text="x\n"), UNAVAILABLE)
 
 
+@pytest.mark.rows("V-36")
+def test_reserve_is_kept_from_who_began_before(private, mounted_spool):
+    """There was room for each when it began, but not for both."""
+    mounted_spool("size=4m")
+    private.configure(MINFREE=50)
+    senders = [private.popen("b@x.example") for _ in range(2)]
+    for sender in senders:
+        sender.stdin.write(b"Subject: large\n\n")
+        sender.stdin.flush()
+    instance.wait_for(lambda: len(os.listdir(private.spool)) == 2,
+                      "both to begin")
+    for sender in senders:
+        _, err = sender.communicate(b"x" * 60 * 25000)
+        assert sender.returncode == (0 if sender is senders[0] else UNAVAILABLE)
+    assert b"MINFREE" in err
+    space = os.statvfs(private.spool)
+    assert space.f_bavail * 2 >= space.f_blocks
+    assert len(private.queue()) == 1
+
+
 # ---- Configuration ----
 
 @pytest.mark.parametrize("line", [
