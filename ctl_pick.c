@@ -101,7 +101,10 @@ named(struct listing *l, const char *word)
 	l->status = EX_UNAVAILABLE;
 }
 
-/* Words between blanks, as they stand in a list: "ID*" is the id. */
+/*
+ * Words between blanks, as they stand in a list: "ID*" is the id.  A word may
+ * be empty: scanf(3) takes a NUL for no blank.
+ */
 static void
 read_ids(struct listing *l)
 {
@@ -110,7 +113,7 @@ read_ids(struct listing *l)
 
 	while (scanf("%47s", word) == 1) {
 		len = strlen(word);
-		if (strchr("*!#", word[len - 1]) != NULL)
+		if (len > 0 && strchr("*!#", word[len - 1]) != NULL)
 			word[len - 1] = '\0';
 		named(l, word);
 	}

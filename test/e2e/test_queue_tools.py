@@ -137,6 +137,13 @@ def test_rubbish_on_standard_input(private):
     assert "no such message" in result.err
 
 
+def test_a_nul_is_no_id(private):
+    add(private)
+    result = ctl(private, "show", "-", text=b"\0 * a\0b")
+    assert result.exit == UNAVAILABLE and result.out == ""
+    assert result.err.count("no such message") == 3
+
+
 def test_nothing_on_standard_input_means_nothing(private):
     add(private)
     assert done(private, "remove", "-", text="") == "0 messages removed\n"
