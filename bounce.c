@@ -220,8 +220,9 @@ commit(struct notice *n, const struct spool *s)
 	fill_envelope(n, s);
 	n->global = is_global(n);
 	spread_out(n, s);
+	/* Who died right after the rename had not made it durable. */
 	if (spool_create(s, &n->env, &n->draft) == -1)
-		return errno == EEXIST ? 0 : -1;
+		return errno == EEXIST ? spool_sync(s) : -1;
 	/* RET speaks of failures only (RFC 3461, 4.3). */
 	n->full = n->kind == NOTICE_OF_FAILURE &&
 		  (e->ret == RET_FULL ||

@@ -596,6 +596,12 @@ committed_before(void **state)
 	(void)compat_strlcpy(first, notice, sizeof(first));
 	assert_int_equal(spool_file_mark(&file, 1, STATUS_FAILED), 0);
 	assert_int_equal(spool_file_mark(&file, 2, STATUS_FAILED), 0);
+	/* It may have died before the name was durable. */
+	fsync_fails = true;
+	assert_int_equal(
+	    bounce_settle(&spool, conf, &file, notice, &parked), -1);
+	assert_int_equal(status_on_disk(2), STATUS_FAILED);
+	fsync_fails = false;
 	settle();
 	assert_string_equal(notice, first);
 	assert_int_equal(status_on_disk(2), STATUS_TOLD);
