@@ -6,7 +6,8 @@
  * Runs in:   dma and dma-become; agents send their lines to dma.
  * Trusts:    the configuration's path as far as it may be root's.
  * Distrusts: every byte of the text: it may be a remote server's.
- * Promises:  one event is one printable line; errno is left alone.
+ * Promises:  one event is one printable line, in syslog where the file does
+ *            not take it; errno is left alone.
  */
 #include "log.h"
 
@@ -97,7 +98,7 @@ log_open(enum log_target target, const char *path, int create, const char *tag)
 }
 
 /* One write(2): several processes append to the same file. */
-static void
+static int
 write_line(const char *text)
 {
 	char line[LOG_LINE_MAX + 256], when[32];
@@ -113,13 +114,24 @@ write_line(const char *text)
 	    state.host, state.ident, (long)getpid(), text);
 	(void)printable(line, sizeof(line), line, (size_t)len);
 	line[len] = '\n';
-	(void)write_full(state.fd, line, (size_t)len + 1);
+	return write_full(state.fd, line, (size_t)len + 1);
 }
 
 void
 log_echo(void)
 {
 	state.echo = true;
+}
+
+/* Nobody may hide what he does by a limit on the size of files (V-14). */
+static bool
+is_for_syslog(const char *text)
+{
+	if (state.target == LOG_TO_SYSLOG)
+		return true;
+	if (state.echo && state.target == LOG_TO_STDERR)
+		return false;
+	return write_line(text) == -1 && state.target == LOG_TO_FILE;
 }
 
 void
@@ -139,13 +151,11 @@ log_event(enum log_ident ident, int priority, const char *fmt, ...)
 	va_end(ap);
 	(void)snprintf(
 	    state.ident, sizeof(state.ident), "%s/%s", state.tag, roles[ident]);
-	if (state.target == LOG_TO_SYSLOG) {
+	if (is_for_syslog(text)) {
 		(void)printable(text, sizeof(text), text, strlen(text));
 		/* Only the ident changes: an open connection stays. */
 		openlog(state.ident, LOG_PID, LOG_MAIL);
 		syslog(priority, "%s", text);
-	} else if (!state.echo || state.target != LOG_TO_STDERR) {
-		write_line(text);
 	}
 	if (state.echo) {
 		(void)printable(text, sizeof(text), text, strlen(text));

@@ -9,11 +9,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <regex.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,40 @@
 
 #include "log.h"
 #include "util.h"
+
+/* Stands in for the C library's, both of its names. */
+static char in_syslog[256];
+
+static void
+take_syslog(const char *fmt, va_list ap)
+{
+	(void)vsnprintf(in_syslog, sizeof(in_syslog), fmt, ap);
+}
+
+void
+syslog(int priority, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)priority;
+	va_start(ap, fmt);
+	take_syslog(fmt, ap);
+	va_end(ap);
+}
+
+void __syslog_chk(int priority, int flag, const char *fmt, ...);
+
+void
+__syslog_chk(int priority, int flag, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)priority;
+	(void)flag;
+	va_start(ap, fmt);
+	take_syslog(fmt, ap);
+	va_end(ap);
+}
 
 static char scratch[] = "/tmp/dma-log.XXXXXX";
 
@@ -135,6 +171,29 @@ test_appends(void **state)
 	assert_log_matches(": first\n.*: second\n$");
 }
 
+/* A limit of the caller's must not hide what he does. */
+static void
+test_file_that_takes_nothing_V_14(void **state)
+{
+	const struct rlimit small = {.rlim_cur = 10, .rlim_max = RLIM_INFINITY};
+	struct rlimit old;
+
+	(void)state;
+	assert_int_equal(log_open(LOG_TO_FILE, "log", 1, NULL), 0);
+	log_event(LOG_SUBMIT, LOG_INFO, "first");
+	assert_string_equal(in_syslog, "");
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	log_event(LOG_SUBMIT, LOG_INFO, "sec\nond");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_string_equal(in_syslog, "sec?ond");
+	in_syslog[0] = '\0';
+	log_event(LOG_SUBMIT, LOG_INFO, "third");
+	assert_string_equal(in_syslog, "");
+	assert_log_matches(": first\n.*: third\n$");
+}
+
 static void
 test_refused_files(void **state)
 {
@@ -215,6 +274,8 @@ main(void)
 	    cmocka_unit_test_teardown(test_idents, remove_files),
 	    cmocka_unit_test_teardown(test_hostile_text_V_10, remove_files),
 	    cmocka_unit_test_teardown(test_appends, remove_files),
+	    cmocka_unit_test_teardown(
+		test_file_that_takes_nothing_V_14, remove_files),
 	    cmocka_unit_test_teardown(test_refused_files, remove_files),
 	    cmocka_unit_test_teardown(test_owner, remove_files),
 	    cmocka_unit_test_teardown(test_stderr, remove_files),
