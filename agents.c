@@ -465,10 +465,11 @@ hear_agent(struct runner *r, struct agent *a)
 			return;
 		}
 		bad = work_take_record(r, a, &rec);
-		agent_record_free(&rec);
+		/* Between two jobs, so that a message's end is in it. */
 		if (rec.type == RECORD_DONE &&
 		    r->turn_results >= TURN_RESULTS_MAX)
 			deliver_sync(r);
+		agent_record_free(&rec);
 		if (bad != 0) {
 			log_event(LOG_QUEUE, LOG_CRIT,
 			    "a delivery agent broke the protocol");
