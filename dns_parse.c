@@ -205,6 +205,10 @@ judge_header(const struct answer *a)
 		return DNS_REPLY_FOREIGN;
 	if (rcode != ns_r_noerror && rcode != ns_r_nxdomain)
 		return DNS_REPLY_FAILED;
+	/* Of no authority, without recursion, no record: "ask another". */
+	if (rcode == ns_r_noerror && (flags & 0x0480) == 0 && !truncated &&
+	    get16(a->msg + 6) == 0)
+		return DNS_REPLY_FAILED;
 	return truncated ? DNS_REPLY_TRUNCATED : DNS_REPLY_WHOLE;
 }
 
