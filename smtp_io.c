@@ -284,6 +284,9 @@ smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
 enum outcome_class
 smtp_refusal_class(const struct smtp_reply *reply)
 {
-	return reply->code < 500 || is_about_us(reply->code) ? OUTCOME_DEFER
-							     : OUTCOME_FAIL;
+	/* 503 is about the order of commands, or an AUTH that is wanted. */
+	return reply->code < 500 || reply->code == 503 ||
+		       is_about_us(reply->code)
+		   ? OUTCOME_DEFER
+		   : OUTCOME_FAIL;
 }

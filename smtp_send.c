@@ -223,9 +223,7 @@ static void
 refuse_data(
     struct smtp_session *s, struct smtp_group *g, const struct smtp_reply *r)
 {
-	/* 503 is about the order of commands: nobody's mail is at fault. */
-	enum outcome_class class =
-	    r->code == 503 ? OUTCOME_DEFER : smtp_refusal_class(r);
+	enum outcome_class class = smtp_refusal_class(r);
 	struct outcome o = {0};
 
 	s->need_rset = true;
