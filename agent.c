@@ -208,11 +208,10 @@ pass_target(struct agent *a, const struct pass *p, size_t *index)
 static void
 note_failure(struct pass *p, const struct smtp_failure *f)
 {
-	static const int weight[] = {[HOP_NO_NETWORK] = 0,
-	    [HOP_UNREACHABLE] = 1,
-	    [HOP_REFUSED] = 2,
-	    [HOP_BUSY] = 3,
-	    [HOP_AUTH] = 4};
+	static const int weight[] = {[HOP_UNREACHABLE] = 0,
+	    [HOP_REFUSED] = 1,
+	    [HOP_BUSY] = 2,
+	    [HOP_AUTH] = 3};
 
 	if (!p->failed || weight[f->kind] >= weight[p->worst.kind])
 		p->worst = *f;
@@ -244,12 +243,18 @@ connect_next(struct agent *a, struct smtp_task *t, struct pass *p)
 	return false;
 }
 
-/* True if sockets are forbidden to us, rather than the network down. */
+/*
+ * True if sockets are forbidden to us, rather than the network down.  That one
+ * address cannot be had (no IPv6 here, a route that is prohibited) is that
+ * address's affair: it must not stop the mail for all others.
+ */
 static bool
-is_network_denied(void)
+is_network_denied(const struct agent *a)
 {
 	const int families[] = {AF_INET, AF_INET6};
 
+	if (a->hop.host[0] == '/')
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
 		int fd = socket(families[i], SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		if (fd >= 0)
@@ -270,8 +275,6 @@ explain_no_address(struct agent *a, struct pass *p)
 	if (p->worst.outcome.text[0] == '\0')
 		outcome_set(&p->worst.outcome, OUTCOME_DEFER, "4.4.1",
 		    "%s: no answer in time", a->hop.host);
-	if (is_network_denied())
-		p->worst.kind = HOP_NO_NETWORK;
 }
 
 static NORETURN void
@@ -288,9 +291,29 @@ fail_hop(struct agent *a, struct pass *p)
 {
 	if (!p->failed)
 		explain_no_address(a, p);
+	if (p->worst.kind == HOP_UNREACHABLE && is_network_denied(a))
+		p->worst.kind = HOP_NO_NETWORK;
 	send_record(
 	    a, job_put_hop_failed(&a->out, p->worst.kind, &p->worst.outcome));
 	leave(a);
+}
+
+/*
+ * One server's "no" that another need not share (too large, no SMTPUTF8)
+ * fails nobody while there is one that was not asked.
+ */
+static void
+note_doubt(const struct agent *a, struct smtp_task *t, const struct pass *p)
+{
+	const struct outcome *o =
+	    p->failed ? &p->worst.outcome : &a->targets.why;
+
+	if (o->text[0] == '\0' || o->class != OUTCOME_DEFER)
+		return;
+	for (size_t i = 0; i < t->job.nrecipients; i++)
+		if (t->recipients[i].state != RCPT_SETTLED &&
+		    t->recipients[i].outcome.class == OUTCOME_FAIL)
+			smtp_task_note(t, i, o);
 }
 
 /* No address is left for the task. */
@@ -304,6 +327,7 @@ give_up(struct agent *a, struct smtp_task *t, struct pass *p)
 		fail_hop(a, p);
 	for (size_t i = 0; certain && i < t->job.nrecipients; i++)
 		smtp_task_note(t, i, why);
+	note_doubt(a, t, p);
 	smtp_task_finish(t, &a->cb);
 	a->current = 0;
 }
@@ -318,9 +342,10 @@ go_on_elsewhere(struct agent *a, struct smtp_task *t, struct pass *p)
 
 	p->tried++;
 	/* A session that works for other mail is not closed for nothing. */
-	if (smtp_usable(a->session) && pass_target(a, p, &index) == NULL)
+	if (smtp_usable(a->session) && pass_target(a, p, &index) == NULL) {
+		note_doubt(a, t, p);
 		smtp_task_finish(t, &a->cb);
-	else
+	} else
 		drop_session(a);
 }
 
@@ -330,6 +355,7 @@ deliver(struct agent *a, struct smtp_task *t)
 	struct pass p = {.first = a->current};
 
 	smtp_task_start(t, &a->hop);
+	a->targets.deadline = t->deadline;
 	while (smtp_task_open(t)) {
 		if (a->session == NULL && !connect_next(a, t, &p)) {
 			give_up(a, t, &p);

@@ -367,9 +367,7 @@ connect_target(struct smtp_session *s)
 		time_for(s, SMTP_CONNECT_MS)) == 0)
 		return OPEN_OK;
 	int error = errno;
-	bool denied =
-	    errno == EACCES || errno == EPERM || errno == EAFNOSUPPORT;
-	s->failure.kind = denied ? HOP_NO_NETWORK : HOP_UNREACHABLE;
+	s->failure.kind = HOP_UNREACHABLE;
 	outcome_set(&s->failure.outcome, OUTCOME_DEFER, "4.4.1",
 	    "connect to %s: %s", s->relay, strerror(error));
 	if (error == ECONNRESET) /* it was connected, for a moment */

@@ -231,17 +231,24 @@ explain_nothing(struct targets *t)
 		    "no mail server of it has a usable address");
 }
 
+/* A hundred hosts, each silent for as long as it may be, are no reason. */
+static bool
+is_late(const struct targets *t)
+{
+	return t->deadline != 0 && now_ms() >= t->deadline;
+}
+
 const struct smtp_target *
 targets_get(struct targets *t, size_t i)
 {
 	if (!t->asked)
 		ask(t);
 	while (i >= t->count && t->count < ARRAY_LEN(t->list) &&
-	       t->next_host < t->hosts.count)
+	       t->next_host < t->hosts.count && !is_late(t))
 		add_host(t, t->hosts.mx[t->next_host++].host);
 	if (i < t->count)
 		return &t->list[i];
-	if (t->count == 0)
+	if (t->count == 0 && t->next_host >= t->hosts.count)
 		explain_nothing(t);
 	return NULL;
 }

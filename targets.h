@@ -15,6 +15,8 @@
 
 struct targets {
 	const struct hop *hop; /* borrowed */
+	/* now_ms() clock: no host is looked up after it; 0: whenever. */
+	int64_t deadline;
 	struct smtp_target list[MX_ADDRESSES_MAX];
 	size_t count;
 	/*

@@ -143,6 +143,30 @@ test_loop_is_cut(void **state)
 	}
 }
 
+/* A hundred silent hosts must not hold an agent beyond its job's time. */
+static void
+test_no_host_is_looked_up_too_late(void **state)
+{
+	static struct targets t;
+	char domain[] = "x.test", helo[] = "here.test";
+	struct hop hop = {.kind = HOP_MX, .host = domain, .timeouts = 1};
+
+	(void)state;
+	hop.helo = helo;
+	targets_init(&t, &hop);
+	t.asked = true;
+	t.hosts.count = 2;
+	(void)compat_strlcpy(
+	    t.hosts.mx[0].host, "192.0.2.1", sizeof(t.hosts.mx[0].host));
+	(void)compat_strlcpy(
+	    t.hosts.mx[1].host, "192.0.2.2", sizeof(t.hosts.mx[1].host));
+	t.deadline = now_ms() - 1;
+	assert_null(targets_get(&t, 0));
+	assert_int_equal(t.why.class, OUTCOME_DEFER);
+	t.deadline = 0; /* the next job has time of its own */
+	assert_string_equal(targets_get(&t, 1)->address, "192.0.2.2");
+}
+
 int
 main(void)
 {
@@ -151,6 +175,7 @@ main(void)
 	    cmocka_unit_test(test_port_reaches_the_socket_address),
 	    cmocka_unit_test(test_path_too_long),
 	    cmocka_unit_test(test_loop_is_cut),
+	    cmocka_unit_test(test_no_host_is_looked_up_too_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What one next hop, or one server of it, must not decide for the others."""
+
+import subprocess
+
+import pytest
+
+from test_direct_mx import deferred, mx, send  # noqa: F401
+
+pytestmark = pytest.mark.rows("H-03")
+
+
+@pytest.fixture
+def prohibited():
+    """An address that the routing table forbids: connect(2) says EACCES."""
+    route = ["192.0.2.77/32"]
+    subprocess.run(["ip", "route", "add", "prohibit", *route], check=True)
+    yield "192.0.2.77"
+    subprocess.run(["ip", "route", "del", "prohibit", *route], check=True)
+
+
+def test_one_forbidden_address_is_not_the_whole_network(mx, prohibited):
+    mx.dns.add("x.example", "A", prohibited)
+    mx.dns.add("y.example", "A", "192.0.2.5")
+    sink = mx.sink(5)
+    mx.system.submit("-odq", "b@x.example")
+    send(mx, "b@y.example")
+    assert sink.recipients_seen() == ["b@y.example"]
+    assert mx.system.logged("77.*status=deferred")
+    assert not mx.system.logged("no network here")
+
+
+def two_mx(mx):
+    mx.dns.add("x.example", "MX", "10 first.x.example", "20 second.x.example")
+    mx.dns.add("first.x.example", "A", "192.0.2.5")
+    mx.dns.add("second.x.example", "A", "192.0.2.6")
+
+
+@pytest.mark.rows("H-29")
+@pytest.mark.parametrize("living", [5, 6])
+def test_too_large_for_one_and_the_other_not_asked(mx, living):
+    """The one that does not answer may take it."""
+    two_mx(mx)
+    mx.sink(living, answers={"EHLO": "250-x\n250 SIZE 10"})
+    send(mx, "b@x.example")
+    deferred(mx)
+
+
+@pytest.mark.rows("H-29", "H-80")
+def test_too_large_for_one_and_the_other_not_found(mx):
+    two_mx(mx)
+    mx.dns.broken.add("second.x.example")
+    mx.sink(5, answers={"EHLO": "250-x\n250 SIZE 10"})
+    send(mx, "b@x.example")
+    deferred(mx)
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+def test_order_of_commands_is_not_the_mail(mx, command):
+    mx.dns.add("x.example", "A", "192.0.2.5")
+    mx.sink(5, answers={command: "503 This server requires authentication"})
+    send(mx, "b@x.example")
+    deferred(mx)
+
+
+def referral(answer):
+    """Ask somebody else: not of authority, no recursion, no record."""
+    return [answer[:2] + b"\x81\0" + answer[4:6] + bytes(6)
+            + answer[12:12 + answer[12:].index(b"\0") + 5]]
+
+
+@pytest.mark.rows("H-80")
+def test_name_server_that_does_not_recurse(mx):
+    mx.dns.add("x.example", "A", "192.0.2.5")
+    mx.dns.mangled["x.example"] = referral
+    send(mx, "b@x.example")
+    deferred(mx)
