@@ -103,7 +103,8 @@ read_targets(const struct delivery *d, const char *path, struct buf *targets)
 	int fd = open(
 	    path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
-	if (fd < 0 && errno == ENOENT)
+	if (fd < 0 &&
+	    (errno == ENOENT || (errno == ENOTDIR && d->local->homeless)))
 		return 0;
 	if (fd < 0)
 		return defer_list(d, path,
@@ -129,8 +130,11 @@ check_home(const struct delivery *d)
 	if (l->home == NULL)
 		return local_defer(
 		    d->outcome, "4.3.0", "nobody says where the home is", 0);
-	if (stat(l->home, &st) == 0 && S_ISDIR(st.st_mode))
-		return 0;
+	if (stat(l->home, &st) == 0) {
+		if (S_ISDIR(st.st_mode))
+			return 0;
+		errno = ENOTDIR; /* "/dev/null" */
+	}
 	if (l->homeless && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
 	outcome_set(d->outcome, OUTCOME_DEFER, "4.2.0",

@@ -67,6 +67,8 @@ open_made(int at, const char *path)
 		return -1;
 	if (at != AT_FDCWD)
 		(void)fsync(at);
+	else
+		mbox_sync_directory(path);
 	return openat(at, path, flags);
 }
 

@@ -117,9 +117,8 @@ take_spool_lock(const struct delivery *d, const struct mbox *m)
 
 /* ---- The mailbox ---- */
 
-/* Its entry must survive a power cut as well. */
-static void
-sync_directory(const char *path)
+void
+mbox_sync_directory(const char *path)
 {
 	char *copy = xstrdup(path);
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -148,7 +147,7 @@ open_mailbox(const struct mbox *m, bool *blind)
 	if (fd < 0 && errno == ENOENT && m->how != MBOX_LOCK_SPOOL) {
 		fd = open(m->path, O_RDWR | O_CREAT | O_EXCL | flags, 0600);
 		if (fd >= 0)
-			sync_directory(m->path);
+			mbox_sync_directory(m->path);
 	}
 	return fd;
 }

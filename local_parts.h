@@ -123,6 +123,9 @@ void mbox_release(struct local *l);
 
 void maildir_deliver(const struct delivery *d, const char *path);
 
+/* Of a new file or maildir: its name must survive a power cut as well. */
+void mbox_sync_directory(const char *path);
+
 /* How writing or syncing failed. */
 void mbox_write_failed(struct outcome *o, int error);
 

@@ -251,6 +251,14 @@ def test_home_that_is_not_there(system, homes):
     assert len(system.mailbox("postfix")) == 1
 
 
+def test_daemon_whose_home_is_no_directory(system, homes):
+    homes.accounts.write_text(homes.accounts.read_text().replace(
+        "%s/none:/bin/false" % homes.top, "/dev/null:/bin/false"))
+    system.submit("-odq", "dovecot", text=TEXT)
+    system.flush()
+    assert len(system.mailbox("dovecot")) == 1, system.log()
+
+
 def test_home_that_he_cannot_reach(system, homes):
     (homes.top / "bob").chmod(0o755)
     inner = homes.top / "locked"
