@@ -22,6 +22,8 @@
 /* RFC 5321, 4.5.3.1.4: a command line, its CRLF included. */
 #define AUTH_COMMAND_MAX 512
 
+#define BASE64_SHOWN_MAX 8 /* six bytes: no other text begins so by chance */
+
 static const struct {
 	unsigned mechanism;
 	const char *name;
@@ -169,26 +171,36 @@ auth_answer(struct auth *a, const char *challenge, struct buf *out)
 	return rc;
 }
 
+/* more: what may follow the secret and goes with it. */
 static void
-hide(const char *secret, size_t n, char *text, size_t len)
+hide(const char *secret, size_t n, const char *more, char *text, size_t len)
 {
-	char *at;
+	char *at, *end;
 
 	while (n >= PASSWORD_HIDDEN_MIN &&
 	       (at = memmem(text, len, secret, n)) != NULL) {
-		memset(at, '*', n);
-		len -= (size_t)(at - text) + n;
-		text = at + n;
+		end = at + n;
+		len -= (size_t)(end - text);
+		for (; len > 0 && *end != '\0' && strchr(more, *end) != NULL;
+		     end++)
+			len--;
+		memset(at, '*', (size_t)(end - at));
+		text = end;
 	}
 }
 
-/* A server may have left out what fills base64 up. */
+/*
+ * A server may have left out what fills base64 up, or repeat the beginning of
+ * our line only: what begins like the secret is it.
+ */
 static void
 hide_base64(struct buf *words, char *text, size_t len)
 {
 	while (words->len > 0 && words->data[words->len - 1] == '=')
 		words->len--;
-	hide(words->data, words->len, text, len);
+	if (words->len > BASE64_SHOWN_MAX)
+		words->len = BASE64_SHOWN_MAX;
+	hide(words->data, words->len, BASE64_DIGITS, text, len);
 	buf_wipe(words);
 }
 
@@ -200,7 +212,7 @@ auth_hide(const struct auth *a, char *text, size_t len)
 
 	if (n < PASSWORD_HIDDEN_MIN)
 		return;
-	hide(a->password, n, text, len);
+	hide(a->password, n, "", text, len);
 	if (put_base64(&words, a->password, n) == 0)
 		hide_base64(&words, text, len);
 	if (put_plain(a, &words) == 0)

@@ -13,8 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			       "abcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char alphabet[] = BASE64_DIGITS;
 
 ssize_t
 base64_encode(const void *src, size_t len, char *dst, size_t cap)

@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#define BASE64_DIGITS                                                          \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"                                           \
+	"abcdefghijklmnopqrstuvwxyz0123456789+/"
+
 #define BASE64_LEN(n) (((n) + 2) / 3 * 4)
 
 /*

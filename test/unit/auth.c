@@ -185,6 +185,10 @@ test_password_is_hidden(void **state)
 		"no **********== and **********"},
 	    {"hunter2", "not AG1lAGh1bnRlcjI=", "not ***************="},
 	    {"hunter2", "", ""},
+	    /* cut where the server's patience ended */
+	    {"hunter2", "500 \"AUTH PLAIN AG1lAGh1bnRlc",
+		"500 \"AUTH PLAIN *************"},
+	    {"hunter2", "bad aHVudGVyM...", "bad *********..."},
 	};
 	char text[64];
 
