@@ -44,7 +44,7 @@ struct dns_address {
 struct dns_address_list {
 	struct dns_address addr[DNS_ADDRESSES_MAX]; /* IPv6 and IPv4 in turn */
 	size_t count;
-	bool from_hosts; /* from /etc/hosts: believed, whatever they are */
+	bool from_hosts; /* from /etc/hosts */
 };
 
 /*
@@ -67,7 +67,8 @@ enum dns_result dns_address_lookup(const char *host, int64_t ms,
 /*
  * False for what no DNS answer may send mail to: loopback, any, multicast,
  * link-local, broadcast and reserved addresses, also when mapped into IPv6.
- * A configured relay, and from_hosts, may be anything.
+ * A configured relay, and what from_hosts says of a recipient's own domain,
+ * may be anything.
  */
 bool dns_address_public(const struct sockaddr_storage *sa);
 

@@ -182,13 +182,19 @@ ask(struct targets *t)
 	}
 }
 
-/* What the DNS of a stranger says must not lead into this machine (H-92). */
+/*
+ * What the DNS of a stranger says must not lead into this machine (H-92), nor
+ * name "localhost" for that: /etc/hosts is believed of the domain itself.
+ */
 static bool
-is_allowed(
-    const struct targets *t, const struct dns_address_list *list, size_t i)
+is_allowed(const struct targets *t, const char *host,
+    const struct dns_address_list *list, size_t i)
 {
-	return t->hop->kind != HOP_MX || is_literal(t->hop) ||
-	       list->from_hosts || dns_address_public(&list->addr[i].sa);
+	bool ours =
+	    list->from_hosts && ascii_strcasecmp(host, t->hop->host) == 0;
+
+	return t->hop->kind != HOP_MX || is_literal(t->hop) || ours ||
+	       dns_address_public(&list->addr[i].sa);
 }
 
 static void
@@ -203,7 +209,7 @@ add_host(struct targets *t, const char *host)
 	    host, smtp_scaled(t->hop, DNS_NAME_MS), &list, &why)) {
 	case DNS_OK:
 		for (size_t i = 0; i < list.count && t->count < max; i++)
-			if (is_allowed(t, &list, i))
+			if (is_allowed(t, host, &list, i))
 				add_target(t, host, &list.addr[i]);
 		break;
 	case DNS_TEMPORARY:

@@ -75,3 +75,13 @@ def test_name_server_that_does_not_recurse(mx):
     mx.dns.mangled["x.example"] = referral
     send(mx, "b@x.example")
     deferred(mx)
+
+
+@pytest.mark.rows("H-92")
+def test_mx_by_a_name_of_our_own_hosts_file(mx):
+    """A stranger's MX leads into this machine by no such name either."""
+    mx.dns.add("x.example", "MX", "10 localhost")
+    sink = mx.smtp.sink(host="127.0.0.1", port=25)
+    send(mx, "b@x.example")
+    assert sink.connections == []
+    assert mx.system.logged("dsn=5.4.4, status=bounced")
