@@ -120,11 +120,23 @@ class Servers:
         server.stop()
         return self.keep(kind(host=server.host, port=server.port, **options))
 
-    def stop(self):
+    def stop(self, instances):
         for server in self.running:
             server.stop()
         broken = [v for s in self.running for v in s.violations]
         assert not broken, "the client broke the protocol: %s" % broken
+        if not any(one.insecure for one in instances):
+            self.check_credentials(instances)
+
+    def check_credentials(self, instances):
+        """Whatever a server did, none was said to it but inside TLS."""
+        secrets = {x.decode("latin-1") for i in instances for x in i.secrets}
+        for connection in (c for s in self.running for c in s.connections):
+            for line in connection.lines:
+                if line.startswith("! TLS"):
+                    break
+                assert not line.startswith("C: AUTH"), "in plain text"
+                assert not any(x in line for x in secrets), "in plain text"
 
 
 @pytest.fixture
@@ -135,7 +147,8 @@ def smtp(request):
     if report is not None and report.failed:
         for server in servers_of_test.running:
             print(server.dialogue())
-    servers_of_test.stop()
+    servers_of_test.stop([x for x in request.node.funcargs.values()
+                          if isinstance(x, instance.Instance)])
 
 
 @pytest.fixture(scope="session")

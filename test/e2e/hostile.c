@@ -4,7 +4,8 @@
  * hostile.c - a dma-smtp that a server takes over, for test_sandbox.py.
  *
  * Linked with the objects of the real one by --wrap: at the function PHASE it
- * tries everything, tells what worked in the reason of a deferral, and ends.
+ * tries everything, tells what worked in the reason of a deferral, and ends;
+ * with NOISE it sends the runner whatever comes to its mind instead.
  */
 #include "job.h"
 
@@ -13,7 +14,10 @@
 #include <grp.h>
 #include <stdlib.h>
 
+#include "auth.h"
 #include "crypto.h"
+#include "dns.h"
+#include "mime.h"
 #include "net.h"
 #include "smtp.h"
 #include "test/attacks.h"
@@ -166,12 +170,35 @@ static const struct attack attacks_on_dma[] = {
     {"writes an open file", writes_an_open_file},
 };
 
+/* Records of each type, and of none, that are noise from there on. */
+static void
+make_noise(void)
+{
+	static unsigned char noise[RECORD_MAX + 64];
+	unsigned seed = (unsigned)getpid();
+
+	for (int n = 0; n < 2000; n++) {
+		size_t len = (size_t)rand_r(&seed) % (n % 50 ? 200 : sizeof(noise));
+		for (size_t i = 0; i < len; i++)
+			noise[i] = (unsigned char)(rand_r(&seed) >> 8);
+		if (n % 4 != 0)
+			(void)memcpy(noise, "\0\0\0", 4), noise[3] = n % 12;
+		if (n % 8 == 1)
+			(void)memset(noise + 4, n % 16 == 1 ? 0xff : 0, 8);
+		(void)send(JOB_FD, noise, len, MSG_NOSIGNAL);
+	}
+}
+
 static void
 attack(void)
 {
 	struct buf out = {0};
 	struct outcome o = {0};
 
+#ifdef NOISE
+	make_noise();
+	_exit(0);
+#endif
 	attack_all(attacks_on_dma, ARRAY_LEN(attacks_on_dma));
 	attack_all(attacks_on_others, ARRAY_LEN(attacks_on_others));
 	attack_all(attacks, ARRAY_LEN(attacks));
@@ -201,3 +228,16 @@ WRAP(int, net_getline, (struct net * n, size_t max, char **line, size_t *len),
 WRAP(int, crypto_handshake, (struct crypto * t, char *error), (t, error))
 WRAP(enum smtp_sent, smtp_send, (struct smtp_session * s, struct smtp_task *t),
     (s, t))
+WRAP(enum dns_result, dns_mx_lookup,
+    (const char *domain, int64_t ms, struct dns_mx_list *l, const char **why),
+    (domain, ms, l, why))
+WRAP(enum dns_result, dns_address_lookup,
+    (const char *host, int64_t ms, struct dns_address_list *l,
+	const char **why),
+    (host, ms, l, why))
+WRAP(int, auth_start, (struct auth * a, struct buf *out), (a, out))
+WRAP(int, mime_convert,
+    (const struct job *j, bool eightbit,
+	int (*put)(void *arg, char *p, size_t len), void *arg,
+	struct mime_report *report),
+    (j, eightbit, put, arg, report))

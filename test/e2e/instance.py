@@ -133,6 +133,7 @@ class Instance:
     conf_path = spool = log_path = None
     first_args = ()
     secrets = frozenset()
+    insecure = False  # it was configured to say passwords in plain text
 
     def keep_secret(self, user, password, keys):
         """From here on no output, log, mail or queue file may have it."""
@@ -170,6 +171,7 @@ class Instance:
                 out.append(key)
             elif value is not None and value is not False:
                 out.append("%s %s" % (key, value))
+        self.insecure |= "INSECURE" in out or "INSECURE" in lines
         self.write(self.conf_path, "\n".join(out + list(lines)) + "\n")
 
     def defaults(self):
@@ -364,7 +366,7 @@ class System(Instance):
 
     def reset(self):
         kill_all()
-        self.secrets = frozenset()
+        self.secrets, self.insecure = frozenset(), False
         for name in os.listdir(self.spool):
             os.unlink(self.spool / name)
         shutil.rmtree(self.maildir)

@@ -13,6 +13,7 @@ import fcntl
 import mailbox
 import os
 import pwd
+import re
 import resource
 import shutil
 import signal
@@ -947,6 +948,143 @@ def test_our_own_users_are_missing(door, missing, args):
     finally:
         accounts.write_text(before)
     assert door.names() == []
+
+
+# The steps of dma-become, in the order that the design gives them; what must
+# come between none of them stands in the test.
+ENTER = (
+    r"close_range\(4, ", r"rt_sigaction\(SIGHUP, .*SIG_DFL",
+    r"rt_sigprocmask\(SIG_SETMASK, \[\]", r"setitimer\(ITIMER_REAL, ",
+    r"setitimer\(ITIMER_PROF, ", r"umask\(077\)", r"prlimit64\(0, RLIMIT_CORE",
+    r"prctl\(PR_SET_DUMPABLE, SUID_DUMP_DISABLE\)")
+LEAVE = (
+    r"getsockname\(3, \{sa_family=AF_UNIX", r"setresuid\(0, 0, 0\) += 0",
+    r"setresgid\(0, 0, 0\) += 0", r"setgroups\(0, NULL\) += 0", r"setsid\(\)",
+    r"chdir\(\"/\"\) += 0", r"dup2\(\d+, 0\)", r"dup2\(\d+, 1\)",
+    r"dup2\(\d+, 2\)", r"openat\(AT_FDCWD, \"/dev/tty\".* = -1",
+    r"sched_setscheduler\(0, SCHED_OTHER", r"setpriority\(PRIO_PROCESS, 0, 0\)",
+    *(r"prlimit64\(0, RLIMIT_%s, \{" % name for name in (
+        "FSIZE", "CPU", "AS", "DATA", "STACK", "NOFILE", "NPROC")))
+LOOK_UP = (r"/etc/passwd", r"/etc/group", r"/dma\.conf\"", r"socketpair\(AF_UNIX",
+           r"clone\(|fork\(")
+DROP = (r"setgroups\(1, \[%d\]\) += 0", r"setresgid\(%d, %d, %d\) += 0",
+        r"setresuid\(%d, %d, %d\) += 0",
+        *[r"setres[ug]id\(-1, 0, -1\) += -1 EPERM"] * 6, r"execve\(")
+LOCK = (r"read\(4, \"", r"openat\(AT_FDCWD, \".*/mail\"",
+        r"\"bob\.lock\.?[^\"]*\"", r"\"bob\"", r"write\(4, \"\\0\"",
+        r"unlinkat\(\d+, \"bob\.lock\"", r"exit_group\(0\)")
+QUIET = re.compile(r"get[ug]id|gete[ug]id|prlimit64\(0, RLIMIT_CORE|"
+                   r"PR_SET_DUMPABLE|SIG[A-Z]+ |\+\+\+|fcntl\(4, F_SETFD, 0|"
+                   r"dup2\(5, 4\)|set_robust_list")
+
+
+def traced(path):
+    """{process: its calls, whole and in order}; that which began first is
+    dma-become's."""
+    calls, begun = {}, {}
+    for line in path.read_text().splitlines():
+        pid, call = line.split(None, 1)
+        if call.endswith(" <unfinished ...>"):
+            begun[pid] = call[:-len(" <unfinished ...>")]
+            continue
+        if call.startswith("<... "):
+            call = begun.pop(pid) + call.split(" resumed>", 1)[1]
+        calls.setdefault(pid, []).append(call)
+    return list(calls.values())
+
+
+def in_order(calls, patterns):
+    """Where each is first found behind the one before it."""
+    at, places = -1, []
+    for pattern in patterns:
+        found = [n for n in range(at + 1, len(calls))
+                 if re.search(pattern, calls[n])]
+        assert found, "%s does not follow\n%s" % (
+            pattern, "\n".join(calls[max(at, 0):at + 60]))
+        at = found[0]
+        places.append(at)
+    return places
+
+
+@as_root
+@pytest.mark.skipif(SANITIZED or not shutil.which("strace"),
+                    reason="strace is not here, or would see a sanitizer")
+@pytest.mark.rows("V-24", "S-02")
+def test_order_of_its_steps(door):
+    """Nothing is looked up before the caller's signals, limits and terminal
+    are gone; no lock is there before it is asked for; whoever is executed is
+    nobody else before that, and can be nobody again."""
+    bob = pwd.getpwnam("bob")
+    trace = door.out / "trace"
+    agent = Agent(shutil.which("strace"), "-f", "-qq", "-u", "mail", "-o",
+                  trace, door.libexec / "dma-become", "local", "bob")
+    result, = agent.start("bob").deliver(door.message())
+    assert result.outcome == SENT, result
+    assert agent.finish() == 0
+    parent, child = traced(trace)
+    parent = parent[in_order(parent, ENTER)[0]:]  # the loader did the rest
+    steps = ENTER + LEAVE + LOOK_UP
+    places = in_order(parent, steps + LOCK)
+    looked_up = places[len(ENTER + LEAVE)]
+    opened = {re.search(r'"([^"]*)"', c)[1] for c in parent[:looked_up]
+              if c.startswith(("open", "stat", "access", "newfstatat"))
+              and '"' in c and '""' not in c}
+    assert opened <= {"/dev/null", "/dev/tty", "/etc/nsswitch.conf", "/",
+                      "/etc/suid-debug"}, opened
+    asked = places[len(steps)]
+    assert not [c for c in parent[:asked] if str(door.mail) in c or
+                ".lock" in c]
+    drop = [p.replace("%d", str(bob.pw_uid)) for p in DROP]
+    end = in_order(child, drop)[-1]
+    others = [c for c in child[:end] if not QUIET.search(c)
+              and not any(re.search(p, c) for p in drop)]
+    assert others == []
+    assert child[end].split("execve(")[1].startswith(
+        '"%s/dma-local"' % door.libexec)
+
+
+@as_root
+@pytest.mark.rows("V-13", "V-16", "V-23")
+@pytest.mark.parametrize("where", ["gone", "mode 0"])
+def test_recipient_has_nothing_of_the_caller(door, where):
+    """Descriptors, ignored and blocked signals, a timer, a directory that is
+    gone: neither the one that waits nor the one that writes has them."""
+    read, write = os.pipe()
+    cwd = door.out / "cwd"
+    cwd.mkdir()
+
+    def hostile():
+        for number in range(1, signal.NSIG):
+            if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
+                signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        for fd in (5, 9, 200, 1000):
+            os.dup2(write, fd)
+        os.chdir(cwd)
+        os.rmdir(cwd) if where == "gone" else os.chmod(cwd, 0)
+
+    agent = door.become("local", "bob", prepare=hostile)
+    os.close(write)
+    assert agent.start("bob").deliver(door.message())[0].outcome == SENT
+    assert os.read(read, 1) == b"", "somebody still holds it"
+    os.close(read)
+    for pid in (agent.pid, child_of(agent.pid)):
+        with open("/proc/%d/status" % pid, encoding="ascii") as file:
+            status = dict(x.split(":\t", 1) for x in file if ":\t" in x)
+        ignored = {n for n in range(1, 65)
+                   if int(status["SigIgn"], 16) & 1 << n - 1}
+        allowed = {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP}
+        if pid == agent.pid:
+            allowed |= {signal.SIGINT, signal.SIGTERM}
+        assert ignored <= allowed, ignored
+        assert int(status["SigBlk"], 16) == 0
+        assert os.readlink("/proc/%d/cwd" % pid) == "/"
+        assert os.getsid(pid) == agent.pid
+    time.sleep(0.6)  # a timer that is left would end it now
+    assert agent.deliver(door.message(), 2)[0].outcome == SENT
+    assert agent.finish() == 0
+    assert door.names() == ["bob"]
 
 
 def refused(door, name, why):

@@ -72,7 +72,9 @@ def test_installed_version_says_so_to_anybody(system, has_sandbox):
 
 # ---- A hijacked agent ----
 
-PHASES = ("net_connect", "net_getline", "crypto_handshake", "smtp_send")
+PHASES = ("net_connect", "net_getline", "crypto_handshake", "smtp_send",
+          "auth_start", "mime_convert", "dns_mx_lookup", "dns_address_lookup")
+TEXT = "Subject: test\n\nh\u00e9llo\n"  # to a server without 8BITMIME
 # Nobody's uid is enough to be kept from these.
 STOPPED_BY_UID = (
     "lists the spool", "reads the spool", "creates in the spool",
@@ -103,7 +105,7 @@ def build_hostile(system, directory, phase, *flags):
     subprocess.run([*cc, *flags, "-c", "-o", box, house.TOP / "sandbox.c"],
                    check=True)
     done = subprocess.run(
-        [*cc, "-iquote", house.TOP, *places,
+        [*cc, *flags, "-iquote", house.TOP, *places,
          *["-Wl,--wrap=" + name for name in PHASES], "-o", program,
          pathlib.Path(__file__).with_name("hostile.c"), box,
          build / "agent.o", archive, "-lssl", "-lcrypto", *idn],
@@ -114,7 +116,7 @@ def build_hostile(system, directory, phase, *flags):
 
 
 @pytest.fixture
-def hijack(system, scratch, smtp, trusted):
+def hijack(system, scratch, smtp, trusted, dns):
     """hijack(phase, flags...): what worked in a delivery."""
     directory = scratch / "hostile"
     directory.mkdir(exist_ok=True)
@@ -130,15 +132,21 @@ def hijack(system, scratch, smtp, trusted):
 
     def attack(phase, *flags):
         install(build_hostile(system, directory, phase, *flags))
+        direct = phase.startswith("dns_")
         sink = smtp.sink(
-            host="192.0.2.1", tls="starttls", auth={"me": "secret"},
-            cert=trusted.leaf("192.0.2.1"))
+            host="192.0.2.1", tls="starttls", port=25 if direct else 0,
+            auth=None if direct else {"me": "secret"},
+            features=("PIPELINING",), cert=trusted.leaf("192.0.2.1"))
         system.relay(sink, login="me:secret")
-        system.submit("b@x.example")
+        if direct:
+            dns.add("x.example", "A", "192.0.2.1")
+            system.configure()
+        system.submit("b@x.example", text=TEXT)
         said = wait_for(
-            lambda: system.logged(r"status=deferred \(hostile: (.*)\.\)"),
+            lambda: system.logged(r"status=deferred \((?:hostile: )?(.*)\)"),
             "the hijacked agent's word")
         system.kill_runners()
+        assert not system.logged("status=(sent|bounced)")
         (name,) = system.queue()
         assert (system.spool / name).stat().st_uid == pwd.getpwnam(
             "alice").pw_uid
@@ -146,7 +154,10 @@ def hijack(system, scratch, smtp, trusted):
         install(real)
         system.flush("-q")
         system.wait_delivered()
-        assert [m.body for m in sink.messages] == ["hello\n"]
+        assert [m.body for m in sink.messages] == ["h=C3=A9llo\n"]
+        if "-DNOISE" in flags:
+            return said.group(1)
+        assert "hostile: " in said.group()
         return re.findall(r"<([^>]*)>", said.group(1))
 
     yield attack
@@ -157,7 +168,8 @@ def hijack(system, scratch, smtp, trusted):
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.rows("S-09", "S-14")
 def test_hijacked_agent(hijack, has_sandbox, phase):
-    """Connecting, reading, in the handshake, with a message in hand."""
+    """Looking up names, connecting, reading, in the handshake, about to say
+    the password, with a message in hand, in its text."""
     assert hijack(phase) == ([] if HAS_PORTS else ["connects elsewhere"])
 
 
@@ -170,6 +182,14 @@ def test_hijacked_agent_that_has_only_its_uid(hijack, phase):
     assert set(worked) & set(STOPPED_BY_UID) == set()
     assert {"reads a file", "creates a file", "forks", "executes",
             "binds TCP", "opens netlink"} <= set(worked)
+
+
+@needs_root
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.rows("S-13")
+def test_hijacked_agent_that_makes_noise(hijack, phase):
+    """Whenever it begins to, the runner outlives it: the message waits."""
+    assert "agent" in hijack(phase, "-DNOISE")
 
 
 @needs_root
