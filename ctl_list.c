@@ -23,13 +23,43 @@
 #define BYTES_WIDTH   8
 #define ID_WIDTH      (QUEUE_ID_LEN + 1)
 
-void
-ctl_print_line(const char *before, const char *text)
+/* Of a well-formed character that is not ASCII. */
+static bool
+may_be_shown(const char *s, size_t len)
 {
-	char safe[OUTCOME_TEXT_MAX + 1];
+	/* C1 controls steer terminals; of the rest nothing is seen, or it
+	 * changes the direction, ends lines, or is in private use. */
+	static const uint32_t never[][2] = {{0x80, 0xa0}, {0xad, 0xad},
+	    {0x61c, 0x61c}, {0x180e, 0x180e}, {0x2000, 0x200f},
+	    {0x2028, 0x202f}, {0x205f, 0x206f}, {0x3000, 0x3000},
+	    {0xe000, 0xf8ff}, {0xfdd0, 0xfdef}, {0xfe00, 0xfe0f},
+	    {0xfeff, 0xfeff}, {0xfff0, 0xffff}, {0xe0000, UINT32_MAX}};
+	uint32_t point = (unsigned char)s[0] & (0x7fU >> len);
 
-	printf("%s%s\n", before,
-	    printable(safe, sizeof(safe), text, strlen(text)));
+	for (size_t i = 1; i < len; i++)
+		point = point << 6 | ((unsigned char)s[i] & 0x3fU);
+	for (size_t i = 0; i < ARRAY_LEN(never); i++)
+		if (point >= never[i][0] && point <= never[i][1])
+			return false;
+	return true;
+}
+
+void
+ctl_print_line(const struct listing *l, const char *before, const char *text)
+{
+	size_t left = strlen(text), len;
+
+	printf("%s", before);
+	for (; left > 0; text += len, left -= len) {
+		len = addr_utf8_len(text, left);
+		if (len > 1 && l->in->env.utf8 && may_be_shown(text, len)) {
+			printf("%.*s", (int)len, text);
+			continue;
+		}
+		putchar(ascii_isprint((unsigned char)*text) ? *text : '?');
+		len = 1;
+	}
+	putchar('\n');
 }
 
 const char *
@@ -87,7 +117,7 @@ mark_of(const struct spool_file *f)
 }
 
 static void
-print_head(const struct spool_file *f)
+print_head(const struct listing *l, const struct spool_file *f)
 {
 	char id[QUEUE_ID_MAX + 2], when[CTL_TIME_LEN];
 	int over, width = BYTES_WIDTH;
@@ -98,12 +128,13 @@ print_head(const struct spool_file *f)
 		width = over < width ? width - over : 1;
 	printf("%-*s %*llu %-19s", ID_WIDTH, id, width,
 	    (unsigned long long)f->env.length, ctl_time(when, f->env.arrival));
-	ctl_print_line("  ", sender_text(&f->env));
+	ctl_print_line(l, "  ", sender_text(&f->env));
 }
 
 /* A reason stands once, before the recipients that it concerns. */
 static void
-print_recipients(const struct spool_file *f, const struct journal_entry *last)
+print_recipients(const struct listing *l, const struct spool_file *f,
+    const struct journal_entry *last)
 {
 	const char *shown = "";
 	char before[64], wait[CTL_WAIT_LEN];
@@ -122,15 +153,16 @@ print_recipients(const struct spool_file *f, const struct journal_entry *last)
 			    last[i].text, between, wait);
 			shown = last[i].text;
 		}
-		ctl_print_line(before, f->env.recipients[i].addr.text);
+		ctl_print_line(l, before, f->env.recipients[i].addr.text);
 	}
 }
 
 static void
-print_text(const struct spool_file *f, const struct journal_entry *last)
+print_text(const struct listing *l, const struct spool_file *f,
+    const struct journal_entry *last)
 {
-	print_head(f);
-	print_recipients(f, last);
+	print_head(l, f);
+	print_recipients(l, f, last);
 	printf("\n");
 }
 
@@ -237,7 +269,10 @@ print_one(const struct listing *l, const char *id)
 		return 0;
 	last = xcalloc(f.env.nrecipients, sizeof(*last));
 	spool_journal_last(&f, last, f.env.nrecipients);
-	(l->o->json ? print_json : print_text)(&f, last);
+	if (l->o->json)
+		print_json(&f, last);
+	else
+		print_text(l, &f, last);
 	free(last);
 	size = f.size;
 	spool_file_close(&f);

@@ -33,8 +33,12 @@ void ctl_pick(struct listing *l);
 void ctl_list(struct listing *l);
 void ctl_show(struct listing *l);
 
-/* Text for people: no control character, on a line of its own. */
-void ctl_print_line(const char *before, const char *text);
+/*
+ * An address, say, for people, on a line of its own.  Nothing of it steers a
+ * terminal, or hides; what is not ASCII is shown to who reads UTF-8.
+ */
+void ctl_print_line(
+    const struct listing *l, const char *before, const char *text);
 
 /* "Wed Nov 25 14:05:09".  Returns dst. */
 #define CTL_TIME_LEN 32

@@ -43,7 +43,7 @@ state_words(enum recipient_status status)
 }
 
 static void
-show_envelope(const struct spool_file *f)
+show_envelope(const struct listing *l, const struct spool_file *f)
 {
 	const struct envelope *e = &f->env;
 	char date[RFC5322_DATE_LEN], wait[CTL_WAIT_LEN];
@@ -52,10 +52,10 @@ show_envelope(const struct spool_file *f)
 	    rfc5322_date(date, sizeof(date), e->arrival),
 	    (unsigned long)e->uid);
 	ctl_print_line(
-	    "sender:    ", addr_is_null(&e->sender) ? "<>" : e->sender.text);
+	    l, "sender:    ", addr_is_null(&e->sender) ? "<>" : e->sender.text);
 	printf("size:      %" PRIu64 "\n", e->length);
 	if (e->envid != NULL)
-		ctl_print_line("envid:     ", e->envid);
+		ctl_print_line(l, "envid:     ", e->envid);
 	(void)ctl_wait_text(wait, e);
 	printf("state:     %s%s%s\n",
 	    e->hold                          ? "held"
@@ -68,21 +68,26 @@ show_envelope(const struct spool_file *f)
 		const struct recipient *r = &e->recipients[i];
 
 		printf("recipient: ");
-		ctl_print_line("", r->addr.text);
+		ctl_print_line(l, "", r->addr.text);
 		printf("           %s\n", state_words(r->status));
 		if (r->orig != NULL)
-			ctl_print_line("           for ", r->orig);
+			ctl_print_line(l, "           for ", r->orig);
 	}
 }
+
+struct shown {
+	const struct listing *l;
+	const struct spool_file *f;
+};
 
 static void
 show_event(void *arg, size_t recipient, const struct journal_entry *entry)
 {
-	const struct envelope *e = arg;
+	const struct shown *s = arg;
 	char when[CTL_TIME_LEN];
 
 	printf("journal:   %s ", ctl_time(when, entry->when));
-	ctl_print_line("", e->recipients[recipient].addr.text);
+	ctl_print_line(s->l, "", s->f->env.recipients[recipient].addr.text);
 	printf("           %s %s (%s)\n", entry->dsn,
 	    entry->relay[0] == '\0' ? "none" : entry->relay, entry->text);
 }
@@ -123,8 +128,8 @@ show_one(const struct listing *l, const char *id)
 
 	if (spool_file_open(&l->in->spool, id, false, &f) != 0)
 		return 0; /* gone meanwhile */
-	show_envelope(&f);
-	spool_journal_each(&f, show_event, &f.env);
+	show_envelope(l, &f);
+	spool_journal_each(&f, show_event, &(struct shown){l, &f});
 	putchar('\n');
 	status = spool_file_read(&f, show_piece, &t);
 	if (t.last != '\n')

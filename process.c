@@ -98,6 +98,23 @@ time_zone_is_harmless(const char *tz)
 	       strstr(tz, "..") == NULL;
 }
 
+/* By the first that is set, as setlocale(3) has it. */
+static bool
+locale_is_utf8(void)
+{
+	static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const char *value = getenv(names[i]);
+
+		if (value == NULL || *value == '\0')
+			continue;
+		return strcasestr(value, "UTF-8") != NULL ||
+		       strcasestr(value, "UTF8") != NULL;
+	}
+	return false;
+}
+
 /*
  * Replaced, not pruned: nobody can list what every library reads.  The
  * strings must live as long as the process.
@@ -118,6 +135,7 @@ replace_environment(struct process_env *env)
 		env->logname = environment_value("LOGNAME");
 		env->user = environment_value("USER");
 		env->email = environment_value("EMAIL");
+		env->utf8 = locale_is_utf8();
 	}
 	environ = clean;
 }

@@ -17,6 +17,7 @@ struct process_env {
 	char *logname; /* only a hint: compare with the real uid */
 	char *user;
 	char *email; /* unchecked text; parse it as an address */
+	bool utf8;   /* LC_ALL, LC_CTYPE or LANG say that he reads UTF-8 */
 };
 
 /*

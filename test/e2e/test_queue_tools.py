@@ -671,3 +671,30 @@ def test_root_expires_a_user_s_message(system):
     wait_for(lambda: len(system.mailbox("alice")) == 1, "a notice")
     assert "5.4.7" in system.mailbox("alice")[0].as_string()
     system.wait_delivered()
+
+
+# ---- Addresses that are not ASCII ----
+
+HIDES = "\u0085\u009b\u00ad\u061c\u200b\u200f\u202e\u2066\ufeff\ue000\U000e0041"
+
+
+@pytest.mark.rows("V-10", "L-95")
+@pytest.mark.parametrize("env, reads", [
+    ({"LANG": "de_DE.UTF-8"}, True), ({"LC_CTYPE": "C.utf8"}, True),
+    ({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, False), ({}, False),
+    ({"LC_ALL": "\x1b[2J" * 99}, False)])
+def test_addresses_in_utf_8(private, env, reads):
+    """For who reads it, as it is; what would steer his terminal, turn his
+    line round or not be seen at all, for nobody."""
+    odd = "".join("a%sb" % c for c in HIDES)
+    private.submit("-odq", "-f", "gr\u00fc\u00dfe@b\u00fccher.example",
+                   "\u30e6\u30fc\u30b6@x.example", odd + "@x.example")
+    (name,) = private.queue()
+    for out in (private.mailq(env=env),
+                private.run("queue", "show", name, name="dmactl",
+                            env=env).out.split("\n\n")[0]):
+        assert not any(c in out for c in HIDES)
+        assert re.search(r"a\?+ba\?+b.*@x\.example", out)
+        assert ("gr\u00fc\u00dfe@b\u00fccher.example" in out) == reads
+        assert ("\u30e6\u30fc\u30b6@x.example" in out) == reads
+        assert reads or out.isascii()
