@@ -7,8 +7,15 @@ arrived: at a relay, or in a mailbox of this machine.
 
 import email
 import email.policy
+import fcntl
+import os
+import pty
 import re
+import select
 import shutil
+import struct
+import subprocess
+import termios
 import threading
 
 import pytest
@@ -115,6 +122,75 @@ def test_mutt_shows_why_mail_was_not_taken(mailers, system):
     assert result.exit != 0
     assert "exited 78" in result.err
     assert "NO_SUCH_KEY" in result.err + result.out
+
+
+MUTT_READS = (
+    "set confirmappend=no confirmcreate=no delete=yes move=no quit=yes mark_old=no "
+    "wait_key=no folder=/home/bob",
+    "push <tag-pattern>~A<enter><tag-prefix><save-message><kill-line>"
+    "/home/bob/saved<enter><sync-mailbox><quit>")
+
+
+def mutt_moves_all(mailers, mailbox):
+    """Bob saves all his messages elsewhere, so that mutt rewrites the mailbox;
+    False: he had none."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with subprocess.Popen(
+            ["chroot", "--userspec=bob:bob", "--groups=", mailers.root.path,
+             "/usr/bin/mutt", "-n", "-F", "/dev/null", "-z", "-f", mailbox,
+             *(x for order in MUTT_READS for x in ("-e", order))],
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            env={"PATH": roots.PATH, "HOME": "/home/bob", "TERM": "xterm",
+                 "LANG": "C.UTF-8"}) as process:
+        os.close(slave)
+        seen = b""
+        try:
+            while process.poll() is None:
+                ready, _, _ = select.select([master], [], [], instance.BOUND)
+                assert ready, "mutt waits: %r" % seen[-3000:]
+                seen += os.read(master, 65536)
+        except OSError:  # its end
+            pass
+        finally:
+            os.close(master)
+            process.kill()
+    return process.returncode == 0
+
+
+def test_mutt_rewrites_a_mailbox_that_is_delivered_to(mailers, system):
+    """Both lock it, and each message is there once, whole, in the end."""
+    mailers.empty("/home/bob", "bob", 0o700)
+    (system.maildir / "bob").touch()
+    shutil.chown(system.maildir / "bob", "bob", "mail")
+    (system.maildir / "bob").chmod(0o660)
+    done, rounds = threading.Event(), []
+
+    def read():
+        while not done.is_set():
+            rounds.append(mutt_moves_all(mailers, system.maildir / "bob"))
+    reader = threading.Thread(target=read)
+    reader.start()
+    users, count = ("alice", "bob", "carol", "root"), 10
+    for number in range(count):
+        for user in users:
+            system.submit("bob", "-odq", user=user,
+                          text="Subject: %s.%d\n\n%s" % (
+                              user, number, "From here\n" * (1 + number * 7)))
+        system.flush(user="root")
+    done.set()
+    reader.join()
+    system.flush(user="root")
+    system.wait_delivered()
+    system.wait_idle()
+    saved = instance.messages_in(mailers.root.inside("/home/bob/saved"))
+    found = {m["Subject"]: m.get_payload() for m in [
+        *saved, *system.mailbox("bob")]}
+    assert sum(rounds) > 1 and len(saved) > count
+    assert len(saved) + len(system.mailbox("bob")) == len(users) * count
+    assert found == {"%s.%d" % (u, n): ">From here\n" * (1 + n * 7)
+                     for u in users for n in range(count)}
+    assert os.listdir(system.maildir) == ["bob"]
 
 
 def test_s_nail(mailers, system, relay):
