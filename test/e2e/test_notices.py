@@ -149,16 +149,116 @@ def test_ret_of_a_failure(private, ret, kind):
 
 
 def test_internationalized(private):
-    """RFC 6533 for those who use such addresses; nobody else gets that."""
+    """RFC 6533 for those who use such addresses, as Python's parser has it;
+    nobody else gets that."""
     with Sink(features=PLAIN, recipients=refusal) as sink:
         private.relay(sink)
-        submit(private, "badö@far.example")
+        submit(private, "badö@far.example", "bad2@far.example",
+               text="Subject: grüße\n\nx\n")
         private.flush()
         wait_for(lambda: notices(sink), "a notice")
-        text = [m for m in sink.messages if m.sender == ""][0].text
-        assert "report-type=global-delivery-status" in text
-        assert "Final-Recipient: utf-8; badö@far.example\n" in text
-        assert "Content-Type: message/global-headers\n" in text
+        (notice,) = notices(sink)
+        assert not list(notice.defects)
+        assert notice.get_param("report-type") == "global-delivery-status"
+        human, machine, headers = notice.iter_parts()
+        assert "badö@far.example" in human.get_content()
+        assert human.get_content_charset() == "utf-8"
+        assert machine.get_content_type() == "message/global-delivery-status"
+        assert headers.get_content_type() == "message/global-headers"
+        (message,) = [m for m in sink.messages if m.sender == ""]
+        text = message.text.split("message/global-delivery-status", 1)[1]
+        text = text.split("\n\n", 1)[1].split("\n--", 1)[0]
+        about, *each = [email.message_from_string(
+            block, policy=email.policy.SMTPUTF8) for block in
+            text.strip().split("\n\n")]
+        assert about["Reporting-MTA"] == "dns; client.example"
+        assert [b["Final-Recipient"] for b in each] == [
+            "utf-8; badö@far.example", "rfc822; bad2@far.example"]
+        assert all(b["Action"] == "failed" and b["Status"] == "5.1.1" and
+                   not b.defects for b in each)
+        assert "Subject: grüße" in message.text
+
+
+@pytest.mark.parametrize("dsn", [False, True], ids=["no-dsn", "dsn"])
+@pytest.mark.parametrize("orcpt, original", [
+    ("rfc822;list+2Bx@here.example", "rfc822; list+x@here.example"),
+    ("x400;+2FS+3Da+2FC+3Db", "x400; /S=a/C=b"),
+    ("utf-8;gr\\x{FC}n@here.example", "utf-8; gr\\x{FC}n@here.example")])
+def test_original_recipient(private, orcpt, original, dsn):
+    """ORCPT, from -bs to the wire, or into the notice of who stands in for
+    a server without DSN; and that of a failure."""
+    with Sink(features=PLAIN + (("DSN",) if dsn else ()),
+              recipients=refusal) as sink:
+        private.relay(sink)
+        lines = ["EHLO me", "MAIL FROM:<sender@far.example>",
+                 *("RCPT TO:<%s@far.example> NOTIFY=SUCCESS,FAILURE ORCPT=%s"
+                   % (who, orcpt) for who in ("good", "bad")),
+                 "DATA", "Subject: s", "", "x", ".", "QUIT", ""]
+        result = private.run("-bs", "-odq", text="\r\n".join(lines))
+        assert "queued as" in result.out, result
+        private.flush()
+        wait_for(lambda: len(actions(sink)) == (1 if dsn else 2), "notices")
+        if dsn:
+            (message,) = [m for m in sink.messages if m.sender]
+            assert "ORCPT=" + orcpt in message.recipient_params[0].split()
+        found = [b["Original-Recipient"] for n in notices(sink)
+                 for b in blocks(n)[1:]]
+        assert found == [original] * (1 if dsn else 2)
+
+
+def test_original_recipient_of_an_alias(private):
+    """It is the one that the sender wrote."""
+    with Sink(features=PLAIN + ("DSN",), recipients=refusal) as sink:
+        private.relay(sink)
+        private.write(private.directory / "aliases",
+                      "team: good@far.example, bad@far.example\n")
+        submit(private, "-N", "success,failure", "team@client.example")
+        private.flush()
+        wait_for(lambda: notices(sink), "a notice")
+        (message,) = [m for m in sink.messages if m.sender]
+        assert "ORCPT=rfc822;team@client.example" in \
+            message.recipient_params[0].split()
+        (_, block) = blocks(notices(sink)[0])
+        assert block["Original-Recipient"] == "rfc822; team@client.example"
+        assert block["Final-Recipient"] == "rfc822; bad@far.example"
+
+
+def mark(private, number, status):
+    """The status byte of a recipient, as a crash leaves it."""
+    (name,) = private.queue()
+    data = (private.spool / name).read_bytes()
+    at = data.index(b"\nR T %05d " % number) + 3
+    with open(private.spool / name, "r+b") as file:
+        file.seek(at)
+        file.write(status)
+    return name
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_removed_while_success_is_not_told(private, remove):
+    """Nobody has it twice, and the sender is told only if it is not removed:
+    who removes a message wants no more of it."""
+    with Sink(features=PLAIN) as sink:
+        private.relay(sink)
+        submit(private, "-N", "success", "a@far.example", "b@far.example",
+               "c@far.example")
+        name = mark(private, 0, b"D")
+        mark(private, 1, b"H")
+        if remove:
+            result = private.run("queue", "remove", name, name="dmactl")
+            assert (result.exit, result.out) == (0, "1 message removed\n")
+            assert private.queue() == []
+            assert private.logged(name + ": removed")
+        private.flush()
+        wait_for(lambda: not private.queue(), "an empty queue")
+        private.wait_idle()
+        sent = [m.recipients for m in sink.messages if m.sender]
+        assert sent == ([] if remove else [["c@far.example"]])
+        told = {to: words for to, (words, *_) in actions(sink).items()}
+        assert told == ({} if remove else {
+            "a@far.example": "delivered", "b@far.example": "relayed",
+            "c@far.example": "relayed"})
+        assert private.traces() == []
 
 
 def test_words_of_a_failure(private):
