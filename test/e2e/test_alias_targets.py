@@ -53,6 +53,28 @@ def test_each_target_is_a_recipient(system, place):
     assert all("orig_to=<all>" in x for x in lines(system, "news"))
 
 
+@pytest.mark.rows("V-37")
+@pytest.mark.parametrize("user", ["alice", "root", "bob"])
+def test_a_command_has_nothing_of_who_sent_or_ran_it(system, place, user):
+    """Neither the sender's rights, nor those of a run by root, nor the
+    queue's; no shell sees an address."""
+    system.aliases("prog: \"|/bin/sh -c 'id >%s/id; env >%s/env; pwd >%s/cwd; "
+                   "ls -l /proc/$$/fd >%s/fd'\"\n" % ((place,) * 4))
+    evil = "a$(touch %s/evil)@x.example" % place
+    system.submit("-odq", "-f", evil, "prog", user=user,
+                  env={"EVIL": "1", "LD_DEBUG": "all"})
+    system.flush(user=user if user == "bob" else "root")
+    system.wait_delivered()
+    assert sorted(os.listdir(place)) == ["cwd", "env", "fd", "id"]
+    nobody = pwd.getpwnam("nobody")
+    assert (place / "id").read_text().split("(")[0] == "uid=%d" % nobody.pw_uid
+    for name in ("mail", "root", "alice", "bob"):
+        assert "(%s)" % name not in (place / "id").read_text()
+    env = (place / "env").read_text()
+    assert "EVIL" not in env and "LD_" not in env
+    assert str(system.spool) not in (place / "fd").read_text()
+
+
 def test_what_waits_shows_its_name(system, place):
     system.aliases("list: \"|/bin/sh -c 'exit 75' TOP-SECRET\"\n")
     system.submit("list", "root")

@@ -86,7 +86,7 @@ def test_newaliases_checks_the_file(private):
     ("a: :include:LIST\n", 'list:2: "a@@b" has more than one'),
     ("a: :include:LIST.2\n", "list.2: No such file or directory"),
 ])
-@pytest.mark.rows("L-49", "V-37")
+@pytest.mark.rows("L-49")
 def test_newaliases_finds(private, text, said):
     listed = private.directory / "list"
     private.write(listed, "b@x.example\na@@b\n:include:%s\n" % listed)
