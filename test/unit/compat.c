@@ -15,11 +15,12 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #endif
+#include <sys/syscall.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,6 +125,34 @@ put_file(const char *name, const char *text)
 	return close(fd);
 }
 
+static bool keeps_names;
+
+int
+unlinkat(int dirfd, const char *name, int flags)
+{
+	if (keeps_names && strcmp(name, "from") == 0) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_unlinkat, dirfd, name, flags);
+}
+
+/* Where one name cannot go, the other does: it never has two. */
+static int
+rename_keeps_the_name(void)
+{
+	int dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	(void)unlink("to");
+	CHECK(put_file("from", "one") == 0);
+	keeps_names = true;
+	CHECK(compat_rename_noreplace(dir, "from", "to") == -1);
+	CHECK(errno == EIO);
+	CHECK(access("from", F_OK) == 0);
+	CHECK(access("to", F_OK) == -1);
+	return 0;
+}
+
 static int
 rename_twice(void)
 {
@@ -153,6 +182,7 @@ test_rename_replaces_nothing(void **state)
 {
 	(void)state;
 	run_on_each(rename_twice);
+	run(rename_keeps_the_name, OLD);
 }
 
 static int
