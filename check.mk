@@ -94,9 +94,13 @@ COVERAGE_E2E=	$(SRCDIR)/test/e2e --ignore=$(SRCDIR)/test/e2e/test_installed.py \
 		-k "not costs_three_calls"
 
 # One end-to-end pass in valgrind: submission, delivery over TLS with a password,
-# a notice, -bs.  Whatever is said in a log is an error.
+# notices, -bs, mailboxes; and as root a ~/.forward, with MAILBOX a Maildir.
+# Whatever is said in a log is an error.
 VALGRIND_TESTS=	test_sample_end_to_end or test_it_is_delivered or \
-		test_credentials_with_a_trusted_certificate or test_starttls_is
+		test_credentials_with_a_trusted_certificate or \
+		test_starttls_is or test_success_notice or \
+		test_words_of_a_failure or test_kinds_of_a_private_mailbox or \
+		test_all_that_a_forward_names or test_maildir_for_all
 valgrind:
 	@rm -rf build/valgrind && mkdir -p build/valgrind/programs build/valgrind/bin
 	cd build/valgrind && $(SUBMAKE) HARDEN= HARDEN_LD= \
@@ -106,6 +110,7 @@ valgrind:
 	@cd build/valgrind && cp dma-smtp dma-local dma-become bin && \
 	    $(CC) -DPROGRAMS="\"$$(pwd)/programs\"" -o bin/dma \
 	    $(SRCDIR)/test/valgrind.c
+	DMA_PATIENCE=6 DMA_LOCAL="$$(pwd)/build/valgrind/bin/dma" \
 	DMA_BUILD="$$(pwd)/build/valgrind/bin" $(PYTHON) -m pytest -q \
 	    -p no:cacheprovider -k "$(VALGRIND_TESTS)" $(SRCDIR)/test/e2e
 	@find build/valgrind -name 'vg.*' -size +0 -exec cat {} + >build/valgrind/said

@@ -21,7 +21,7 @@ struct page {
 	long nth;     /* fails; 0: none */
 	long lasting; /* those that follow, too */
 	long calls;   /* so far */
-	char stack[1024]; /* of the last failure: object:function ... */
+	char stack[4096]; /* of the last failure: object:function ... */
 };
 
 static struct page *page;

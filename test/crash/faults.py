@@ -23,7 +23,7 @@ import bed
 import certs
 import house
 
-PAGE = "64s3q1024s"
+PAGE = "64s3q4096s"
 LOGIN = ("u", "canary-of-the-password")
 # What these give when they fail; for all others it is 0 or NULL.
 FAILED = {"SSL_do_handshake": -1, "SSL_shutdown": -1, "SSL_get_error": 1,
@@ -48,8 +48,10 @@ PROGRAMS = ("dma-smtp", "dma-local")
 CRASHES_INSIDE = {
     "the C library's search for a user":
         re.compile(r"libc\.so\S*:getpw(nam|uid)(_r)?\+"),
-    "OpenSSL's first EVP_MD_fetch":
-        re.compile(r"libcrypto\.so\S*:EVP_MD_fetch\+"),
+    # crypto_prepare() asks for it: nothing is at stake yet.
+    "OpenSSL's first EVP_MD_fetch": re.compile(
+        r"libcrypto\.so\S*:EVP_MD_fetch\+.* libcrypto\.so\S*:EVP_Digest\+\S+ "
+        r"dma-smtp:"),
 }
 
 
