@@ -219,7 +219,7 @@ send_envelope(struct handover *h)
 
 	if (expect(h, '2') != 0)
 		return -1;
-	(void)buf_puts(&h->out, "EHLO localhost\r\n");
+	(void)buf_puts(&h->out, "EHLO " SMTPD_SUBMITTER "\r\n");
 	if (ask(h, '2') != 0 || send_sender(h) != 0)
 		return -1;
 	for (size_t n = 0; n < r->count; n++)

@@ -38,6 +38,7 @@ struct session {
 	struct peer peer;
 	char client[ADDR_DOMAIN_MAX + INET6_ADDRSTRLEN + 16]; /* for Received */
 	bool greeted, esmtp; /* HELO or EHLO; the latter */
+	bool submitter;      /* he calls himself so: refuse nobody unknown */
 	bool mail;           /* a transaction is under way */
 	size_t recipients;   /* that were accepted in it */
 	unsigned errors;     /* since the last message */
@@ -307,6 +308,8 @@ take_hello(struct session *s, const char *name, bool esmtp)
 	reset(s);
 	s->greeted = true;
 	s->esmtp = esmtp;
+	s->submitter =
+	    s->peer.kind == PEER_LOCAL && strcmp(name, SMTPD_SUBMITTER) == 0;
 	note_client(s, name);
 	if (!esmtp)
 		say(s, "250", "%s", c->mailname);
@@ -352,6 +355,9 @@ take_rcpt(struct session *s, char *args)
 	struct intake *i = &s->intake;
 	struct smtpd_path p;
 	const char *bad, *why;
+	int (*add)(struct intake * i, const struct addr *to, unsigned notify,
+	    const char *orcpt) =
+	    s->submitter ? intake_add_recipient : intake_add_known;
 	struct addr a;
 
 	if (!s->mail) {
@@ -360,7 +366,7 @@ take_rcpt(struct session *s, char *args)
 		say_whole(s, bad);
 	} else if (addr_parse(&a, p.path, false, &why) != 0) {
 		say(s, "501 5.1.3", "Recipient %s %s", p.path, why);
-	} else if (intake_add_known(i, &a, p.notify, p.orcpt) != 0) {
+	} else if (add(i, &a, p.notify, p.orcpt) != 0) {
 		say_refusal(s);
 	} else {
 		s->recipients++;

@@ -11,6 +11,12 @@
 #include "peer.h"
 
 /*
+ * What handover.c calls itself: a local user who is not there fails alone then,
+ * with a notice, as in any submission.  Anybody may call himself so.
+ */
+#define SMTPD_SUBMITTER "submitter.invalid"
+
+/*
  * Before anything else, rights among it: who is at the other end, which sees
  * our replies alone, no diagnostics.
  */

@@ -268,9 +268,28 @@ def test_a_broken_configuration_is_said(system, path):
     assert result.exit == 78 and "dma.conf:" in result.err
 
 
-def test_what_the_other_end_refuses(system, far):
-    refused(system, submit(system, "b@x.example", "nosuchuser"), DATAERR,
-            "nosuchuser", "unknown user")
+def test_what_the_other_end_refuses(system, path, far):
+    system.configure("DEFER", "LOCALONLY", SUBMIT_SOCKET=path)
+    refused(system, submit(system, "bob", "b@x.example"), UNAVAILABLE,
+            "b@x.example", "LOCALONLY")
+
+
+def test_one_unknown_user_fails_alone(system, path, far):
+    """The others have the mail, and the sender is told: as with the right to
+    write the spool.  Who speaks SMTP himself is told at once."""
+    system.aliases("gone: error:5.1.6 she left\n")
+    result = submit(system, "bob", "nosuchuser", "gone")
+    assert (result.exit, result.err) == (0, ""), result
+    system.configure()
+    system.flush(user="root")
+    assert len(system.mailbox("bob")) == 1
+    notices = "".join(x.as_string() for x in system.mailbox("alice"))
+    for words in ("<nosuchuser>", "Status: 5.1.1", "<gone>", "she left"):
+        assert words in notices
+    system.configure("DEFER", SUBMIT_SOCKET=path)
+    result = submit(system, "-bs", text="EHLO me\r\nMAIL FROM:<>\r\n"
+                    "RCPT TO:<nosuchuser>\r\nRCPT TO:<bob>\r\nQUIT\r\n")
+    assert "\n550 5.1.1 " in result.out and "\n250 2.1.5 Ok" in result.out
 
 
 def test_what_is_refused_here(system, far):
