@@ -10,8 +10,10 @@ import email
 import itertools
 import random
 
+from instance import PATIENCE
+
 ALPHABET = (b"\r", b"\n", b".", b"x")
-SAMPLE = 200
+SAMPLE = 200 // PATIENCE
 PIECE = 65536
 
 
