@@ -18,6 +18,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <time.h>
@@ -28,6 +29,8 @@
 #define LOG_LINE_MAX 2048 /* bytes of text */
 #define LOG_TAG_MAX  32
 #define LOG_HOST_MAX 64
+
+extern char **environ;
 
 /* A process has one log, as it has one syslog(3). */
 static struct {
@@ -134,6 +137,17 @@ is_for_syslog(const char *text)
 	return write_line(text) == -1 && state.target == LOG_TO_FILE;
 }
 
+/* Returns what was there. */
+static char **
+set_environment(char **env)
+{
+	char **before = environ;
+
+	environ = env;
+	tzset();
+	return before;
+}
+
 void
 log_event(enum log_ident ident, int priority, const char *fmt, ...)
 {
@@ -143,12 +157,15 @@ log_event(enum log_ident ident, int priority, const char *fmt, ...)
 	    [LOG_LOCAL] = "local",
 	    [LOG_BOUNCE] = "bounce"};
 	char text[LOG_LINE_MAX];
+	char *empty[] = {NULL}, **env;
 	va_list ap;
 	int saved = errno;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	/* TZ is the caller's, and when something happened not his to say. */
+	env = getenv("TZ") != NULL ? set_environment(empty) : NULL;
 	(void)snprintf(
 	    state.ident, sizeof(state.ident), "%s/%s", state.tag, roles[ident]);
 	if (is_for_syslog(text)) {
@@ -157,6 +174,8 @@ log_event(enum log_ident ident, int priority, const char *fmt, ...)
 		openlog(state.ident, LOG_PID, LOG_MAIL);
 		syslog(priority, "%s", text);
 	}
+	if (env != NULL)
+		(void)set_environment(env);
 	if (state.echo) {
 		(void)printable(text, sizeof(text), text, strlen(text));
 		(void)fprintf(stderr, "# %s: %s\n", state.ident, text);

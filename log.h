@@ -35,7 +35,8 @@ void log_echo(void);
  * LOG_ERR, LOG_CRIT).  Everything is made printable here: a byte outside
  * 0x20-0x7e becomes '?', so that no remote text can begin a second line.
  * Lines are cut at 2 KB.  What a file does not take (full, over a limit) goes
- * to syslog.  Never fails, never blocks for long.
+ * to syslog.  Their time is the system's, whatever TZ is.  Never fails, never
+ * blocks for long.
  */
 void log_event(enum log_ident ident, int priority, const char *fmt, ...)
     PRINTFLIKE(3, 4);

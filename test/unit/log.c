@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -194,6 +195,33 @@ test_file_that_takes_nothing_V_14(void **state)
 	assert_log_matches(": first\n.*: third\n$");
 }
 
+/* Whoever chooses the zone does not choose when it happened. */
+static void
+test_time_is_the_system_s_V_17(void **state)
+{
+	char pattern[80];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	(void)state;
+	assert_int_equal(unsetenv("TZ"), 0);
+	tzset();
+	assert_non_null(localtime_r(&now, &tm));
+	/* One minute more may have begun. */
+	(void)snprintf(pattern, sizeof(pattern),
+	    "^.{7}(%02d:%02d|%02d:%02d):.*: now\n$", tm.tm_hour, tm.tm_min,
+	    (tm.tm_hour + (tm.tm_min == 59)) % 24, (tm.tm_min + 1) % 60);
+	assert_int_equal(setenv("TZ", "AAA-12:34", 1), 0);
+	tzset();
+	assert_int_equal(log_open(LOG_TO_FILE, "log", 1, NULL), 0);
+	log_event(LOG_SUBMIT, LOG_INFO, "now");
+	assert_log_matches(pattern);
+	assert_string_equal(getenv("TZ"), "AAA-12:34");
+	assert_non_null(localtime_r(&now, &tm));
+	assert_string_equal(tm.tm_zone, "AAA");
+	assert_int_equal(unsetenv("TZ"), 0);
+}
+
 static void
 test_refused_files(void **state)
 {
@@ -276,6 +304,8 @@ main(void)
 	    cmocka_unit_test_teardown(test_appends, remove_files),
 	    cmocka_unit_test_teardown(
 		test_file_that_takes_nothing_V_14, remove_files),
+	    cmocka_unit_test_teardown(
+		test_time_is_the_system_s_V_17, remove_files),
 	    cmocka_unit_test_teardown(test_refused_files, remove_files),
 	    cmocka_unit_test_teardown(test_owner, remove_files),
 	    cmocka_unit_test_teardown(test_stderr, remove_files),
