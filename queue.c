@@ -163,13 +163,13 @@ finish_settled(struct runner *r, struct entry *e)
 
 /* Limits are asked for once a size, not once a message. */
 static bool
-may_deliver(struct runner *r, uint64_t length, const char **why)
+may_deliver(struct runner *r, uint64_t size, const char **why)
 {
-	if (length < r->able)
+	if (size < r->able)
 		return true;
-	if (!process_may_deliver((off_t)length, !r->in->private_instance, why))
+	if (!process_may_deliver((off_t)size, !r->in->private_instance, why))
 		return false;
-	r->able = length + 1;
+	r->able = size + 1;
 	return true;
 }
 
@@ -186,7 +186,7 @@ classify_open(struct runner *r, struct entry *e, const struct spool_file *f)
 	/* Opening it fails what is open. */
 	if (f->env.next_try == NEXT_TRY_EXPIRE)
 		return;
-	if (may_deliver(r, f->env.length, &why)) {
+	if (may_deliver(r, f->size, &why)) {
 		enqueue(r, e, &f->env);
 		return;
 	}

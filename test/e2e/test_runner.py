@@ -780,3 +780,25 @@ def test_submissions_while_a_runner_ends(private, agent):
     private.wait_delivered()
     jobs = [n for n in agent.notes() if n.startswith("job")]
     assert len(jobs) == len(set(jobs)) == 60
+
+
+@pytest.mark.rows("V-14")
+def test_limit_below_the_status_bytes_of_many_recipients(private, smtp):
+    """A short message's file may be long: what was sent could not be noted,
+    and somebody would get it again."""
+    server = smtp.sink()
+    private.relay(server)
+    to = ["%05d%s@%s.example" % (n, "u" * 50, ".".join(["d" * 60] * 3))
+          for n in range(5000)]
+    private.submit("-odq", *to)
+    (name,) = private.queue()
+    most = (1 << 20) + 4096
+    assert (private.spool / name).stat().st_size > most
+    private.flush(preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (most, most)))
+    assert server.messages == []
+    assert private.logged("left to the system's run")
+    assert private.queue() == [name]
+    private.flush()
+    private.wait_delivered()
+    assert sum(len(m.recipients) for m in server.messages) == len(to)
