@@ -53,6 +53,8 @@ struct agent {
 /* One task's way through the addresses, from the one in use round to it. */
 struct pass {
 	size_t first, tried;
+	bool heard[MX_ADDRESSES_MAX];  /* this one was told of the task */
+	bool missed[MX_ADDRESSES_MAX]; /* with this one there is no session */
 	bool failed;
 	struct smtp_failure worst;
 };
@@ -236,6 +238,7 @@ connect_next(struct agent *a, struct smtp_task *t, struct pass *p)
 			return true;
 		}
 		note_failure(p, &f);
+		p->missed[index] = true;
 		if (f.stop)
 			return false;
 		p->tried++;
@@ -298,6 +301,29 @@ fail_hop(struct agent *a, struct pass *p)
 	leave(a);
 }
 
+/* Some address of that name was told of the task. */
+static bool
+is_heard(const struct agent *a, const struct pass *p, const char *name)
+{
+	for (size_t i = 0; i < a->targets.count; i++)
+		if (p->heard[i] && strcmp(a->targets.list[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Why a server was not asked, that is none of those that were; or NULL. */
+static const struct outcome *
+find_doubt(const struct agent *a, const struct pass *p)
+{
+	const struct targets *t = &a->targets;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (p->missed[i] && !is_heard(a, p, t->list[i].name))
+			return &p->worst.outcome;
+	return t->why.text[0] != '\0' && t->why.class == OUTCOME_DEFER ? &t->why
+								       : NULL;
+}
+
 /*
  * One server's "no" that another need not share (too large, no SMTPUTF8)
  * fails nobody while there is one that was not asked.
@@ -305,10 +331,9 @@ fail_hop(struct agent *a, struct pass *p)
 static void
 note_doubt(const struct agent *a, struct smtp_task *t, const struct pass *p)
 {
-	const struct outcome *o =
-	    p->failed ? &p->worst.outcome : &a->targets.why;
+	const struct outcome *o = find_doubt(a, p);
 
-	if (o->text[0] == '\0' || o->class != OUTCOME_DEFER)
+	if (o == NULL)
 		return;
 	for (size_t i = 0; i < t->job.nrecipients; i++)
 		if (t->recipients[i].state != RCPT_SETTLED &&
@@ -341,6 +366,7 @@ go_on_elsewhere(struct agent *a, struct smtp_task *t, struct pass *p)
 	size_t index;
 
 	p->tried++;
+	p->heard[a->current] = true;
 	/* A session that works for other mail is not closed for nothing. */
 	if (smtp_usable(a->session) && pass_target(a, p, &index) == NULL) {
 		note_doubt(a, t, p);

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from test_direct_mx import deferred, mx, send  # noqa: F401
+from test_direct_mx import deferred, failed, mx, send  # noqa: F401
 
 pytestmark = pytest.mark.rows("H-03")
 
@@ -44,6 +44,16 @@ def test_too_large_for_one_and_the_other_not_asked(mx, living):
     mx.sink(living, answers={"EHLO": "250-x\n250 SIZE 10"})
     send(mx, "b@x.example")
     deferred(mx)
+
+
+@pytest.mark.rows("H-29")
+def test_too_large_for_a_server_with_a_dead_address(mx):
+    """Its other address is the same server: no reason to wait."""
+    mx.dns.add("x.example", "AAAA", "2001:db8::99")
+    mx.dns.add("x.example", "A", "192.0.2.5")
+    mx.sink(5, answers={"EHLO": "250-x\n250 SIZE 10"})
+    send(mx, "b@x.example")
+    failed(mx, "5.3.4")
 
 
 @pytest.mark.rows("H-29", "H-80")
