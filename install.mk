@@ -48,6 +48,10 @@ install: install-programs install-man install-etc install-spool-dirs \
 	@echo
 	@echo "*/5 * * * * root $(SBIN)/dmactl run"
 	@echo "@reboot root $(SBIN)/dmactl run"
+	@echo
+	@echo "or, with systemd:"
+	@echo
+	@echo "make install-systemd && systemctl enable --now dma-run.timer"
 
 install-programs: all
 	@mkdir -p $(DESTDIR)$(SBIN) $(AGENTS)
@@ -62,11 +66,14 @@ install-man:
 	@mkdir -p $(MAN8)
 	@$(PUT) $(SRCDIR)/dma.8 $(MAN8)/dma.8 0644 -o 0 -g 0 -m 0644
 
-# For services that may not use set-id programs; not a part of install.
+# For services that may not use set-id programs, and the system's run without
+# cron; not a part of install.
 UNITDIR=	$(PREFIX)/lib/systemd/system
+UNITS=		dma-submit.socket dma-submit@.service \
+		dma-run.timer dma-run.service
 install-systemd:
 	@mkdir -p $(DESTDIR)$(UNITDIR)
-	@for unit in dma-submit.socket dma-submit@.service; do \
+	@for unit in $(UNITS); do \
 		sed -e 's,@SBIN@,$(SBIN),' \
 		    -e 's,@SUBMIT_SOCKET@,$(SUBMIT_SOCKET),' \
 		    $(SRCDIR)/$$unit >$$unit.tmp || exit 1; \
@@ -76,6 +83,8 @@ install-systemd:
 	done
 	@echo "Then: systemctl daemon-reload"
 	@echo "      systemctl enable --now dma-submit.socket"
+	@echo "and, where no cron has the system's run:"
+	@echo "      systemctl enable --now dma-run.timer"
 
 # An existing configuration is never overwritten.
 install-etc:
@@ -112,8 +121,7 @@ uninstall:
 	done
 	rm -f $(DMA) $(MAN8)/dma.8 $(AGENTS)/dma-become $(AGENTS)/dma-smtp \
 	    $(AGENTS)/dma-local
-	rm -f $(DESTDIR)$(UNITDIR)/dma-submit.socket \
-	    $(DESTDIR)$(UNITDIR)/dma-submit@.service
+	@for unit in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$$unit; done
 	-@rmdir $(AGENTS) 2>/dev/null || :
 	@echo "Left: $(CONFDIR), $(SPOOLDIR) with the mail in it, and the"
 	@echo "crontab lines that you added."

@@ -215,6 +215,16 @@ def test_without_a_socket(system, path):
             path)
 
 
+def test_configuration_for_the_group_alone(system, path):
+    """As Debian installs that of the old dma: its group is what is missing."""
+    os.chmod(system.conf_path, 0o640)
+    try:
+        refused(system, submit(system, "b@x.example"), 78,
+                "no set-group-id right here: chmod o+r %s" % system.conf_path)
+    finally:
+        os.chmod(system.conf_path, 0o644)
+
+
 def test_nobody_listens_any_more(system, path, far):
     far.stop()
     refused(system, submit(system, "b@x.example"), NOPERM,
@@ -384,8 +394,11 @@ def test_units(system, tmp_path):
         cwd=system.build, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     units = tmp_path / "units"
-    assert sorted(os.listdir(units)) == ["dma-submit.socket",
-                                         "dma-submit@.service"]
+    assert sorted(os.listdir(units)) == [
+        "dma-run.service", "dma-run.timer", "dma-submit.socket",
+        "dma-submit@.service"]
+    assert "ExecStart=/x/sbin/dmactl run\n" in (
+        units / "dma-run.service").read_text()
     assert "ExecStart=-/x/sbin/sendmail -bs\n" in (
         units / "dma-submit@.service").read_text()
     assert "ListenStream=/run/dma/submit\n" in (
