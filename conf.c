@@ -231,7 +231,7 @@ conf_parse(const char *file, const char *text, size_t len,
     bool private_instance, struct conf_error *error)
 {
 	struct reader r = {
-	    conf_defaults(), file, 0, private_instance, error, NULL};
+	    conf_defaults(), file, 0, private_instance, error, NULL, false};
 
 	if (parse(&r, text, len) == 0)
 		return r.c;
@@ -259,10 +259,15 @@ load(struct reader *r, const char *file, bool may_be_missing, char **text,
 		return conf_fail(r, "is not a regular file");
 	if (errno == EFBIG)
 		return conf_fail(r, "is larger than %d bytes", CONF_FILE_MAX);
+	if (errno == EACCES && r->confined)
+		return conf_fail(r,
+		    "%s: no set-group-id right here: chmod o+r %s",
+		    strerror(errno), file);
 	if (errno == EACCES && !r->private_instance)
 		return conf_fail(r, "%s: chgrp " DMA_GROUP " and chmod g+r %s",
 		    strerror(errno), file);
-	return conf_fail(r, "%s", strerror(errno));
+	return conf_fail(r, "%s%s", strerror(errno),
+	    file == r->c->authpath ? " (AUTHPATH in dma.conf)" : "");
 }
 
 static int
@@ -343,7 +348,7 @@ load_all(const char *path, bool private_instance, bool secrets,
     struct conf_error *error)
 {
 	struct reader r = {
-	    conf_defaults(), path, 0, private_instance, error, NULL};
+	    conf_defaults(), path, 0, private_instance, error, NULL, !secrets};
 
 	if (load_conf(&r) == 0 && load_mailname(&r) == 0 &&
 	    (!secrets || load_auth(&r) == 0))

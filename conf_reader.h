@@ -33,6 +33,7 @@ struct reader {
 	bool private_instance;
 	struct conf_error *error;
 	const struct conf_key *key; /* whose value is being set */
+	bool confined;              /* the group's right is missing */
 };
 
 /* Set the error, "file:line: ...", made printable; returns -1. */

@@ -379,7 +379,7 @@ int
 conf_parse_auth(struct conf *c, const char *file, const char *text, size_t len,
     struct conf_error *error)
 {
-	struct reader r = {c, file, 0, false, error, NULL};
+	struct reader r = {c, file, 0, false, error, NULL, false};
 
 	if (conf_each_line(
 		&r, text, len, CONF_AUTH_LINE_MAX, parse_auth_line) == -1)

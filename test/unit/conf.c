@@ -754,6 +754,7 @@ test_load_auth(void **state)
 	assert_null(load_with("AUTHPATH", write_file("auth", "\nu|h\n", 0600)));
 	assert_non_null(strstr(error.text, "/auth:2: is not of the form"));
 	assert_null(load_with("AUTHPATH", "/nonexistent/auth"));
+	assert_non_null(strstr(error.text, "(AUTHPATH in dma.conf)"));
 }
 
 /* ---- The shipped files ---- */
