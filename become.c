@@ -96,10 +96,10 @@ static const struct passwd *
 powerless_user(const char *name)
 {
 	uid_t owner = our_user(DMA_USER)->pw_uid;
-	const struct passwd *pw = our_user(name);
+	const struct passwd *pw = look_up(name);
 
-	if (pw->pw_uid == 0 || pw->pw_uid == owner || pw->pw_gid == 0 ||
-	    pw->pw_gid == mail_group())
+	if (pw == NULL || pw->pw_uid == 0 || pw->pw_uid == owner ||
+	    pw->pw_gid == 0 || pw->pw_gid == mail_group())
 		exit(BECOME_NOT_ALLOWED);
 	return pw;
 }

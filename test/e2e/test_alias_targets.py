@@ -144,6 +144,7 @@ def test_no_such_alias_user(system, place):
     system.aliases("list: %s/a\n" % place)
     system.submit("list", "root")
     wait_for(lambda: "status=deferred" in system.log(), "a deferral")
+    assert "ALIASUSER is not a user that" in system.mailq()
     assert len(system.queue()) == 1
     assert not (place / "a").exists()
     assert len(system.mailbox("root")) == 1
