@@ -89,7 +89,7 @@ read_list(int fd, char **text, size_t *len)
 static int
 defer_list(const struct delivery *d, const char *path, const char *why)
 {
-	outcome_set(d->outcome, OUTCOME_DEFER, "4.3.5", "%s %s", path, why);
+	outcome_set(d->outcome, OUTCOME_DEFER, "4.3.5", "%s: %s", path, why);
 	return -1;
 }
 

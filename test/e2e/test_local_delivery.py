@@ -161,7 +161,8 @@ def test_all_that_a_forward_names(system, homes, smtp):
 
 
 REFUSED = {
-    "others may write": "can be changed by others",
+    "nobody may read": ".forward: Permission denied",
+    "others may write": "forward: can be changed by others",
     "group may write": "can be changed by others",
     "another's": "belongs neither to its user nor to root",
     "a link": "is a symbolic link",
@@ -184,7 +185,9 @@ def make_refused(homes, kind):
         path.mkdir()
     else:
         text, mode, owner = good, 0o644, "bob"
-        if kind == "others may write":
+        if kind == "nobody may read":
+            mode = 0
+        elif kind == "others may write":
             mode = 0o646
         elif kind == "group may write":
             mode = 0o664
