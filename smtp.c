@@ -335,7 +335,8 @@ authenticate(struct smtp_session *s)
 		return fail_text(
 		    s, HOP_REFUSED, "4.7.4", "AUTH without TLS is not allowed");
 	result = fail_text(s, HOP_AUTH, "4.7.0",
-	    "AUTH is needed, but none that we know was offered");
+	    "auth.conf has a password for it, but it offers AUTH with none of "
+	    "CRAM-MD5, PLAIN and LOGIN");
 	while (refused && (mechanism = auth_choose(offered)) != 0) {
 		result = try_mechanism(s, mechanism, &refused);
 		offered &= ~mechanism;

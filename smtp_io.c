@@ -265,6 +265,16 @@ error_words(int error, const char **dsn)
 	}
 }
 
+/* A server that says nothing, where TLS begins at once: the usual mistake. */
+static const char *
+advice(const struct smtp_session *s, enum smtp_stage stage)
+{
+	return stage == STAGE_GREETING && s->hop->tls != TLS_IMPLICIT &&
+		       s->hop->port == 465
+		   ? "; on port 465 TLS is from the start: write smtps://"
+		   : "";
+}
+
 void
 smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
     enum outcome_class class, enum smtp_stage stage, int error)
@@ -273,11 +283,14 @@ smtp_outcome_error(const struct smtp_session *s, struct outcome *o,
 
 	if (error == EIO && s->net.error[0] != '\0')
 		words = s->net.error;
-	outcome_set(o, class, dsn, "host %s[%s]: %s (%s %s)%s", s->target.name,
-	    s->target.address, words,
-	    error == EINVAL ? "as" : "waiting for the reply to",
+	outcome_set(o, class, dsn, "host %s[%s]: %s (%s %s)%s%s",
+	    s->target.name, s->target.address, words,
+	    error == EINVAL           ? "as"
+	    : stage == STAGE_GREETING ? "waiting after"
+				      : "waiting for the reply to",
 	    stages[stage].name,
-	    class == OUTCOME_UNCERTAIN ? "; the message may have arrived" : "");
+	    class == OUTCOME_UNCERTAIN ? "; the message may have arrived" : "",
+	    advice(s, stage));
 	set_place(s, o);
 }
 

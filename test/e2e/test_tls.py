@@ -10,6 +10,7 @@ import ssl
 import pytest
 
 import certs
+import house
 import smtpd
 
 NAMES = ("localhost", "127.0.0.1")
@@ -244,6 +245,24 @@ def test_mechanism(private, smtp, authority, offered, used):
         *REQUIRED, login=LOGIN)
     check_sent(private, sink)
     assert sink.auth_tries == [(used, "u", True)]
+
+
+@pytest.mark.parametrize("offered", [(), ("XOAUTH2", "GSSAPI")])
+def test_no_mechanism_for_a_password(private, smtp, offered):
+    sink = deliver(private, smtp.sink(
+        auth={"u": PASSWORD} if offered else None, mechanisms=offered),
+        "INSECURE", login=LOGIN)
+    check_deferred(private, sink, "it offers AUTH with none of CRAM-MD5")
+
+
+@pytest.mark.skipif(not house.IS_ROOT, reason="needs root: port 465")
+def test_plain_text_to_the_port_of_tls(private, smtp):
+    """It waits for us to begin: say what that means."""
+    private.relay(smtp.script("! stall\n", port=465), TIMEOUTS="1")
+    private.submit("-odq", "b@x.example")
+    private.flush()
+    assert "on port 465 TLS is from the start: write smtps://" in (
+        private.mailq())
 
 
 @pytest.mark.parametrize("password", [
