@@ -208,6 +208,7 @@ deliver_open(struct runner *r, struct entry *e)
 		return NULL;
 	}
 	r->busy_pause = 0;
+	r->worked = true;
 	find_hops(r, m);
 	log_event(LOG_QUEUE, LOG_INFO,
 	    "%s: from=<%s>, size=%llu, nrcpt=%zu (queue active)", e->id,
@@ -282,7 +283,8 @@ log_result(const struct message *m, const struct recipient *to,
 	double age = (double)(time(NULL) - m->file.env.arrival);
 	double connect = (double)o->ms_connect / 1000;
 	double transfer = (double)o->ms_transfer / 1000;
-	double before = age > here ? age - here : 0;
+	/* The arrival is a whole second: less than one may be none. */
+	double before = age >= here + 1 ? age - here : 0;
 	double waited = here - connect - transfer;
 	char text[5][32];
 

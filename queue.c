@@ -13,6 +13,7 @@
 #include "queue.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -589,6 +590,11 @@ queue_flush(struct instance *in, const struct selection *only, bool verbose)
 	r.give_up = now_ms() + FLUSH_LOCK_MS_MAX;
 	scan(&r);
 	work(&r);
+	if (verbose && only != NULL && !r.worked)
+		(void)fputs(
+		    "# nothing was tried here: no such message waits, or "
+		    "another process of dma has it (mailq, log)\n",
+		    stderr);
 	runner_free(&r);
 	/* A runner that sleeps looks again: its messages may be gone. */
 	spool_wake_all(&in->spool);

@@ -167,6 +167,7 @@ struct runner {
 	int64_t turn_began;
 	bool dirty;    /* the directory has changes to sync */
 	bool progress; /* something was done without waiting */
+	bool worked;   /* on some message */
 	bool notices;  /* some were made that this run does not deliver */
 	char *record;  /* RECORD_MAX bytes for what agents send */
 };

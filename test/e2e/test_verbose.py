@@ -217,6 +217,15 @@ def test_log_on_stderr_is_comments(private, smtp):
     assert said.count("status=sent") == 1
 
 
+def test_nothing_was_tried(private, smtp):
+    """Silence would be a riddle."""
+    private.relay(smtp.sink())
+    private.submit("-odq", "b@x.example")
+    said = private.run("-v", "-qRnobody@y.example").err
+    assert said.startswith("# nothing was tried here") and len(
+        said.splitlines()) == 1
+
+
 def test_two_domains_are_two_dialogues(system, dns, smtp):
     """Two agents could be at work; their lines would mean nothing."""
     sinks = []
