@@ -30,14 +30,19 @@ add(struct listing *l, const char *id, int64_t arrival)
 	l->list[l->count++].arrival = arrival;
 }
 
-/* False if it is not there, or not the caller's. */
+/* False if it is not there, or not the caller's; what else is wrong is said. */
 static bool
 consider(struct listing *l, const char *id)
 {
 	struct spool_file f;
 
-	if (spool_file_open(&l->in->spool, id, false, &f) != 0)
-		return false;
+	if (spool_file_open(&l->in->spool, id, false, &f) != 0) {
+		if (errno == ENOENT || errno == EPERM || errno == EBADMSG)
+			return false;
+		complain("%s: cannot read it: %s", id, strerror(errno));
+		l->status = EX_IOERR;
+		return true;
+	}
 	if (select_matches(&l->o->selection, &f.env, time(NULL)))
 		add(l, id, f.env.arrival);
 	spool_file_close(&f);

@@ -31,14 +31,16 @@
 #define OPEN_FLAGS  (O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 #define ASIDE_MAX   10 /* bad.<id>, bad.<id>.1 ... */
 
-/* True if fd is open on the file that st describes. */
+/* True if fd is open on the file that st describes; else errno, or ENOENT. */
 static bool
 is_file(int fd, const struct stat *st)
 {
 	struct stat now;
 
-	return fstat(fd, &now) == 0 && now.st_dev == st->st_dev &&
-	       now.st_ino == st->st_ino;
+	if (fstat(fd, &now) == -1)
+		return false;
+	errno = ENOENT;
+	return now.st_dev == st->st_dev && now.st_ino == st->st_ino;
 }
 
 /* True if the name still means the file open as fd; *st gets its state. */
@@ -167,10 +169,8 @@ lock_file(const struct spool *s, const char *id, struct spool_file *f)
 	if (flock(f->fd, LOCK_EX | LOCK_NB) == -1)
 		return -1;
 	f->locked = true;
-	if (!still_named(s, id, f->fd, &st)) {
-		errno = ENOENT;
+	if (!still_named(s, id, f->fd, &st))
 		return -1;
-	}
 	f->size = (uint64_t)st.st_size;
 	if (st.st_nlink == 1 || drop_second_name(s, id, f->fd))
 		return 0;

@@ -94,8 +94,8 @@ MUTANTS = [Mutant(*m) for m in (
      [("errors", "submission")]),
     # Locks.
     ("locked, but not looked at again", "spool_file.c",
-     "	if (!still_named(s, id, f->fd, &st)) {",
-     "	if (fstat(f->fd, &st) == -1) {", [("race", "delivery")]),
+     "	if (!still_named(s, id, f->fd, &st))",
+     "	if (fstat(f->fd, &st) == -1)", [("race", "delivery")]),
     ("no lock", "spool_file.c",
      "	if (flock(f->fd, LOCK_EX | LOCK_NB) == -1)\n		return -1;\n"
      "	f->locked = true;", "	f->locked = true;", [("race", "delivery")]),
