@@ -38,15 +38,17 @@
 /* ---- Starting ---- */
 
 /*
- * How many slots this runner may try.  A user can stop his runner with all
- * that it holds, so a quarter is left for the system's, which no user stops.
+ * How many slots this runner may try for h.  A user can stop his runner with
+ * all that it holds, or send mail to servers that keep us waiting, so a quarter
+ * is left for what no user does: the system's run, for root's mail.
  */
 static unsigned
-slots_open_to(const struct runner *r)
+slots_open_to(const struct runner *r, const struct next_hop *h)
 {
 	unsigned n = r->in->conf->agents;
 
-	return r->in->all || r->in->private_instance ? n : n - n / 4;
+	return (r->in->all && h->own) || r->in->private_instance ? n
+								 : n - n / 4;
 }
 
 /* True while one of our agents works without a slot. */
@@ -64,21 +66,21 @@ free_place_taken(const struct runner *r)
  * has ended the next one.
  */
 static int
-take_slot(struct runner *r, int *slot)
+take_slot(struct runner *r, const struct next_hop *h, int *slot)
 {
-	unsigned most = slots_open_to(r);
+	unsigned most = slots_open_to(r, h);
 
 	*slot = -1;
 	if (!free_place_taken(r))
 		return 0;
 	if (r->verbose) /* two dialogues at once would be none */
 		return -1;
-	if (now_ms() < r->slots_again)
+	if (now_ms() < r->slots_again[h->own])
 		return -1;
 	for (unsigned n = 1; n <= most; n++)
 		if ((*slot = spool_lock_slot(&r->in->spool, n)) >= 0)
 			return 0;
-	r->slots_again = now_ms() + SLOTS_AGAIN_MS;
+	r->slots_again[h->own] = now_ms() + SLOTS_AGAIN_MS;
 	return -1;
 }
 
@@ -261,7 +263,7 @@ agents_start(struct runner *r, struct next_hop *h)
 	struct outcome o = {0};
 	pid_t pid = -1;
 
-	if (resolve_hop(r, h) != 0 || take_slot(r, &slot) != 0)
+	if (resolve_hop(r, h) != 0 || take_slot(r, h, &slot) != 0)
 		return -1;
 	error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)
 		    ? errno
@@ -284,7 +286,7 @@ agents_start(struct runner *r, struct next_hop *h)
 	if (h->agents > 0)
 		return -1; /* those that work go on */
 	if (r->nagents > 0 && entries_shortage(error)) {
-		r->slots_again = now_ms() + SLOTS_AGAIN_MS;
+		r->slots_again[h->own] = now_ms() + SLOTS_AGAIN_MS;
 		return -1; /* those of other hops will end */
 	}
 	outcome_set(&o, OUTCOME_DEFER, "4.3.0",
@@ -322,7 +324,7 @@ free_agent(struct runner *r, struct agent *a)
 		(void)close(a->sock);
 	if (a->slot >= 0) {
 		(void)close(a->slot);
-		r->slots_again = 0;
+		r->slots_again[0] = r->slots_again[1] = 0;
 	}
 	free(a);
 }

@@ -68,6 +68,7 @@ entries_get(struct runner *r, const char *id, bool *is_new)
 			return e;
 	e = xcalloc(1, sizeof(*e));
 	compat_strlcpy(e->id, id, sizeof(e->id));
+	e->own = spool_id_is_own(&r->in->spool, id);
 	e->state = ENTRY_OVER;
 	e->chain = r->table[at];
 	r->table[at] = e;

@@ -80,6 +80,7 @@ hops_enqueue(struct next_hop *h, struct entry *e)
 	struct item *item = xcalloc(1, sizeof(*item));
 
 	item->entry = e;
+	h->own = h->own || e->own;
 	if (h->failed && h->first == NULL && now_ms() >= h->retry_at)
 		h->failed = false;
 	if (h->last == NULL)

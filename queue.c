@@ -336,8 +336,9 @@ poll_timeout(const struct runner *r)
 		lower(&timeout, (r->next_due - time(NULL)) * 1000);
 	if (r->busy > 0)
 		lower(&timeout, r->busy_again - now_ms());
-	if (r->slots_again > now_ms())
-		lower(&timeout, r->slots_again - now_ms());
+	for (int own = 0; own < 2; own++)
+		if (r->slots_again[own] > now_ms())
+			lower(&timeout, r->slots_again[own] - now_ms());
 	return timeout;
 }
 

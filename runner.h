@@ -49,6 +49,7 @@ struct entry {
 	char id[QUEUE_ID_MAX + 1];
 	enum entry_state state;
 	bool alone; /* it crashed its agent too often */
+	bool own;   /* of the runner's user, by its id */
 	int64_t next_try;
 	struct message *message; /* while open, locked by us */
 	unsigned items;
@@ -114,6 +115,7 @@ struct next_hop {
 	struct hop hop;
 	size_t choice; /* in SMARTHOST's list */
 	bool resolved; /* hop is filled */
+	bool own;      /* some of its mail is of the runner's user */
 	struct item *first, *last;
 	size_t waiting; /* items */
 	unsigned agents, greeted;
@@ -157,8 +159,8 @@ struct runner {
 	struct next_hop *hop_table[HOP_BUCKETS];
 	struct agent *agents;
 	unsigned nagents;
-	int64_t slots_again;  /* now_ms(): none was free */
-	struct message *open; /* messages that we hold */
+	int64_t slots_again[2]; /* now_ms(): none was free; by own */
+	struct message *open;   /* messages that we hold */
 	size_t open_messages, open_max;
 	size_t unwritten;        /* messages with results not written */
 	int64_t unwritten_again; /* now_ms() */

@@ -118,6 +118,15 @@ spool_new_id(uid_t uid, char *id)
 	return 0;
 }
 
+bool
+spool_id_is_own(const struct spool *s, const char *id)
+{
+	char prefix[QUEUE_ID_UID_LEN];
+
+	id_prefix(s->uid, prefix);
+	return strncmp(id, prefix, sizeof(prefix)) == 0;
+}
+
 /*
  * Through a descriptor of its own: a shared one would share its position with
  * a scan under way.

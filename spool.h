@@ -60,6 +60,9 @@ struct spool_draft {
 /* A fresh random id for uid into id (QUEUE_ID_LEN + 1 bytes). */
 int spool_new_id(uid_t uid, char *id);
 
+/* True for an id of s->uid's message, or of a notice about one. */
+bool spool_id_is_own(const struct spool *s, const char *id);
+
 /*
  * Create tmp.<id>, locked, and begin it with the envelope, blank where it is
  * not known yet.  env->id is chosen here unless it is set (a notice's); env

@@ -432,6 +432,25 @@ def test_stopped_runner_leaves_agents_to_the_system(system, smtp):
         instance.kill_all()
 
 
+@pytest.mark.rows("D-07")
+def test_servers_that_stall_do_not_hold_up_root_s_mail(system, smtp):
+    """alice's mail for servers of hers, in root's run: each keeps an agent for
+    as long as it likes."""
+    system.configure(AGENTS=4)
+    places = range(2, 9)
+    for n in places:
+        smtp.script("! stall\n" + "== connection\n! stall\n" * 3,
+                    host="192.0.2.%d" % n, port=25)
+    system.submit("-odq", *["b@[192.0.2.%d]" % n for n in places])
+    with system.popen("run", name="dmactl", user="root"):
+        wait_for(lambda: len(agents()) >= 4, "agents for alice's mail")
+        time.sleep(0.3)
+        sink = smtp.sink(host="192.0.2.15", port=25)
+        system.submit("c@[192.0.2.15]", user="root")
+        wait_for(lambda: sink.messages, "root's mail")
+        instance.kill_all()
+
+
 @pytest.mark.rows("V-21", "L-99", "S-07")
 def test_killed_in_every_phase(system, smtp):
     """Whatever she signals of what she started, bob's mail arrives once."""
