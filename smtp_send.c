@@ -139,6 +139,22 @@ hear(struct smtp_session *s, struct smtp_group *g, enum smtp_stage stage,
 	return r->code == 421 ? shut_out(s, g, stage, r) : STEP_ON;
 }
 
+/* 555, or the same as an enhanced code: once more without (H-40). */
+static bool
+is_about_params(const struct smtp_reply *r)
+{
+	return r->code == 555 || strcmp(r->dsn, "5.5.4") == 0;
+}
+
+/* Where the server offers DSN its RCPT may have some. */
+static bool
+may_have_params(const struct smtp_group *g, size_t n)
+{
+	const struct job_recipient *r = &g->task->job.recipients[g->index[n]];
+
+	return r->notify != 0 || r->orcpt != NULL || r->orig != NULL;
+}
+
 static void
 refuse_mail(
     struct smtp_session *s, struct smtp_group *g, const struct smtp_reply *r)
@@ -148,9 +164,7 @@ refuse_mail(
 	bool too_large = r->code == 552 || strcmp(r->dsn, "5.3.4") == 0;
 
 	s->need_rset = true;
-	/* 555, or the same as an enhanced code: without parameters (H-40). */
-	if (!s->no_params && g->params &&
-	    (r->code == 555 || strcmp(r->dsn, "5.5.4") == 0)) {
+	if (!s->no_params && g->params && is_about_params(r)) {
 		s->no_params = true;
 		for (size_t n = 0; n < g->count; n++)
 			recipient(g, n)->state = RCPT_WAITING;
@@ -195,6 +209,7 @@ accepted_count(const struct smtp_group *g)
 static enum step
 hear_recipients(struct smtp_session *s, struct smtp_group *g)
 {
+	const bool params = s->features.dsn && !s->no_params;
 	struct smtp_reply r;
 	struct outcome o = {0};
 
@@ -209,6 +224,10 @@ hear_recipients(struct smtp_session *s, struct smtp_group *g)
 			recipient(g, n)->state = RCPT_ACCEPTED;
 		} else if (says_too_many(&r) && accepted_count(g) > 0) {
 			/* For the next envelope. */
+			recipient(g, n)->state = RCPT_WAITING;
+		} else if (params && is_about_params(&r) &&
+			   may_have_params(g, n)) {
+			s->no_params = true;
 			recipient(g, n)->state = RCPT_WAITING;
 		} else {
 			smtp_outcome_reply(

@@ -95,3 +95,20 @@ def test_mx_by_a_name_of_our_own_hosts_file(mx):
     send(mx, "b@x.example")
     assert sink.connections == []
     assert mx.system.logged("dsn=5.4.4, status=bounced")
+
+
+def no_orcpt(connection, argument):
+    if "ORCPT" in argument:
+        return "555 5.5.4 Unsupported option: ORCPT"
+    return None
+
+
+@pytest.mark.rows("H-40")
+def test_parameters_of_a_recipient_are_left_out(mx):
+    mx.dns.add("x.example", "A", "192.0.2.5")
+    mx.system.aliases("one: a@x.example\ntwo: b@x.example\n")
+    sink = mx.sink(5, answers={"RCPT": no_orcpt})
+    send(mx, "one@client.example", "two@client.example", "c@x.example")
+    assert mx.system.queue() == [], mx.system.log()
+    assert sorted(sink.recipients_seen()) == [
+        "a@x.example", "b@x.example", "c@x.example"]
