@@ -190,14 +190,18 @@ hear_mail(struct smtp_session *s, struct smtp_group *g)
 	return STEP_ON;
 }
 
-/* RFC 5321, 4.5.3.1.10: 452, and 552 from old servers, may mean that. */
+/*
+ * RFC 5321, 4.5.3.1.10: 452, and 552 from old servers, may mean that; X.5.3
+ * does, with any code (RFC 3463, 3.6).
+ */
 static bool
 says_too_many(const struct smtp_reply *r)
 {
+	if (r->dsn[0] != '\0' && strcmp(r->dsn + 1, ".5.3") == 0)
+		return true;
 	if (r->code != 452 && r->code != 552)
 		return false;
-	return r->dsn[0] == '\0' || strcmp(r->dsn + 1, ".5.3") == 0 ||
-	       strcasestr(r->text, "too many") != NULL;
+	return r->dsn[0] == '\0' || strcasestr(r->text, "too many") != NULL;
 }
 
 static size_t

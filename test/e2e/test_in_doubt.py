@@ -112,3 +112,22 @@ def test_parameters_of_a_recipient_are_left_out(mx):
     assert mx.system.queue() == [], mx.system.log()
     assert sorted(sink.recipients_seen()) == [
         "a@x.example", "b@x.example", "c@x.example"]
+
+
+@pytest.mark.rows("H-45")
+def test_too_many_recipients_whatever_the_code(mx):
+    """RFC 3463, 3.6: X.5.3 means that the message is to be divided."""
+    seen = []
+
+    def mail(connection, argument):
+        seen.clear()
+
+    def rcpt(connection, argument):
+        seen.append(argument)
+        return "550 5.5.3 Too many recipients" if len(seen) > 2 else None
+    mx.dns.add("x.example", "A", "192.0.2.5")
+    sink = mx.sink(5, answers={"MAIL": mail, "RCPT": rcpt})
+    wanted = ["%c@x.example" % c for c in "abcde"]
+    send(mx, *wanted)
+    assert mx.system.queue() == [], mx.system.log()
+    assert sorted(sink.recipients_seen()) == wanted
