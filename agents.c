@@ -205,6 +205,16 @@ unresolved(const struct conf *c, int error, char *buf, size_t size)
 	return buf;
 }
 
+/* A password for another host than the relay's would be missed in silence. */
+static void
+remark_no_password(const struct runner *r, const struct hop *h)
+{
+	if (r->verbose && h->kind == HOP_RELAY && !h->auth &&
+	    h->protocol == PROTOCOL_SMTP && r->in->conf->nauths > 0)
+		(void)fprintf(
+		    stderr, "# auth.conf has no line for %s\n", h->host);
+}
+
 static int
 resolve_hop(struct runner *r, struct next_hop *h)
 {
@@ -231,6 +241,7 @@ resolve_hop(struct runner *r, struct next_hop *h)
 	}
 	h->hop.trace = r->verbose;
 	h->resolved = true;
+	remark_no_password(r, &h->hop);
 	if (may_deliver_locally(r, h, &o))
 		return 0;
 	hops_fail(h, &o, 0);

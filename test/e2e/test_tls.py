@@ -255,6 +255,16 @@ def test_no_mechanism_for_a_password(private, smtp, offered):
     check_deferred(private, sink, "it offers AUTH with none of CRAM-MD5")
 
 
+def test_password_for_another_host(private, smtp):
+    private.relay(smtp.sink(), "INSECURE", login=LOGIN)
+    private.run("-v", "b@x.example", text="x\n")
+    auth = private.directory / "auth.conf"
+    auth.write_text(auth.read_text().replace("127.0.0.1", "other.example"))
+    said = private.run("-v", "b@x.example", text="x\n").err
+    assert "# auth.conf has no line for 127.0.0.1\n" in said
+    assert "status=sent" in said
+
+
 @pytest.mark.skipif(not house.IS_ROOT, reason="needs root: port 465")
 def test_plain_text_to_the_port_of_tls(private, smtp):
     """It waits for us to begin: say what that means."""
