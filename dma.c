@@ -129,6 +129,17 @@ turn_away(const struct instance *in, const struct options *o, int status,
 	exit(status);
 }
 
+static const char *
+log_advice(const struct instance *in, int error)
+{
+	if (error == EPERM) /* log_open() does not trust it */
+		return ": it must be a plain file with one link, of root or, "
+		       "with -C, yours";
+	if (error == EACCES && !in->private_instance)
+		return ": chgrp " DMA_GROUP " and chmod g+w it";
+	return "";
+}
+
 static void
 load_configuration(struct instance *in, const struct options *o)
 {
@@ -148,8 +159,8 @@ load_configuration(struct instance *in, const struct options *o)
 	if (log_open(in->conf->log_target, in->conf->log_path,
 		in->private_instance, o->tag) != 0 &&
 	    !in->confined)
-		complain("%s: cannot log there: %s", in->conf->log_path,
-		    strerror(errno));
+		complain("%s: cannot log there: %s%s", in->conf->log_path,
+		    strerror(errno), log_advice(in, errno));
 	if (o->submit.verbose && o->submit.mode != DELIVER_QUEUE)
 		log_echo();
 }

@@ -294,6 +294,22 @@ def test_without_a_configuration(system):
     assert len(system.queue()) == 1
 
 
+@pytest.mark.parametrize("mode, owner, said", [
+    (0o644, "root", "chmod g+w it"), (0o666, "alice", "of root")])
+def test_log_that_cannot_be_used(system, mode, owner, said):
+    """The mail is taken all the same, and what helps is said."""
+    path = system.root / "our.log"
+    path.write_text("")
+    path.chmod(mode)
+    os.chown(path, pwd.getpwnam(owner).pw_uid, 0)
+    system.configure("DEFER", LOG=path)
+    result = system.run("b@x.example", text="x\n")
+    assert result.exit == 0 and len(system.queue()) == 1
+    assert "%s: cannot log there: " % path in result.err
+    assert said in result.err and result.err.count("\n") == 1
+    path.unlink()
+
+
 @pytest.mark.rows("L-91")
 def test_a_user_without_an_account(system, smtp):
     sink = smtp.sink(host="192.0.2.1")
