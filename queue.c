@@ -565,7 +565,9 @@ queue_run(struct instance *in)
 {
 	if (in->conf->defer || !able_to_deliver(in))
 		return EX_OK;
-	process_detach(progress_wanted()); /* for its progress */
+	/* For its progress, or its log. */
+	process_detach(
+	    progress_wanted() || in->conf->log_target == LOG_TO_STDERR);
 	wake_or_become(in, "", true);
 	return EX_OK;
 }

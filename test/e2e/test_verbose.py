@@ -217,6 +217,14 @@ def test_log_on_stderr_is_comments(private, smtp):
     assert said.count("status=sent") == 1
 
 
+def test_log_on_stderr_of_a_run(private, smtp):
+    """In a container nothing else is there to log to."""
+    private.relay(smtp.sink(), LOG="stderr")
+    private.run("-odq", "b@x.example", text=TEXT)
+    said = private.run("run", name="dmactl").err
+    assert said.count("status=sent") == 1
+
+
 def test_nothing_was_tried(private, smtp):
     """Silence would be a riddle."""
     private.relay(smtp.sink())
