@@ -275,11 +275,14 @@ converse(struct smtp_session *s, struct auth *a, struct smtp_reply *r)
 
 	(void)snprintf(shown, sizeof(shown), "AUTH %s%s",
 	    auth_name(a->mechanism), a->done ? " *" : "");
+	/* Not before: in base64 a prompt may look like the password. */
+	s->secret_said |= a->done;
 	if (say_secret(s, shown, r) == -1)
 		return fail_error(s, STAGE_AUTH, errno);
 	while (r->code == 334) {
 		if (auth_answer(a, buf_str(&s->said), &s->line) == -1)
 			return cancel_auth(s);
+		s->secret_said |= a->done;
 		if (say_secret(s, "*", r) == -1)
 			return fail_error(s, STAGE_AUTH, errno);
 	}
@@ -305,7 +308,6 @@ try_mechanism(struct smtp_session *s, unsigned mechanism, bool *refused)
 	struct smtp_reply r;
 
 	*refused = false;
-	s->secret_said = true;
 	if (auth_start(&a, &s->line) == -1)
 		return fail_text(
 		    s, HOP_AUTH, "4.7.0", "the credential is too long");

@@ -74,6 +74,26 @@ def test_the_dialogue_does_not_show_it(private, smtp, mechanism):
     assert "S: 535" in result.err and len(sink.auth_tries) == 2
 
 
+@pytest.mark.parametrize("password, prompt", [
+    ("password", "password:"), ("Passwo", "Password:"), ("word", "word"),
+    ("Password:", "Password:")])
+def test_a_prompt_that_looks_like_the_password(private, smtp, password,
+                                               prompt):
+    """In base64 they begin alike; that is no reason to hide it from us."""
+    def said(text):
+        return base64.b64encode(text.encode()).decode()
+    script = smtp.script(
+        HELLO + "LOGIN\nC: AUTH LOGIN\nS: 334 %s\nC: dQ==\nS: 334 %s\n"
+        "C: %s\nS: 235 ok\nC: MAIL *\nS: 250 ok\nC: RCPT *\nS: 250 ok\n"
+        "C: DATA\nS: 354 go\nC: [message]\nS: 250 ok\n"
+        % (said("Username:"), said(prompt), said(password)))
+    private.relay(script, "INSECURE", login="u:x")
+    private.write(private.directory / "auth.conf",
+                  "u|127.0.0.1:%s\n" % password, 0o600)
+    private.submit("-D", "b@x.example")
+    assert script.mistakes == [] and private.queue() == []
+
+
 def test_short_passwords_leave_texts_alone(private, smtp):
     """In too many words by chance."""
     script = smtp.script(HELLO + "PLAIN\nC: AUTH PLAIN AHUAcA==\n"

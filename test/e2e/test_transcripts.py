@@ -12,6 +12,7 @@ Remarks in a transcript that are read here:
     # login: user:password for auth.conf
     # timeouts: percent of the usual deadlines
     # modes: plain, where it has no sense inside TLS
+    # uncertain: yes, where the server may have it: tried again, but later
 
 What is deferred is sent again to a server that takes it, and must arrive
 there: a server may delay mail, never lose it.
@@ -25,6 +26,7 @@ transaction, or a definite mismatch; nothing that the server said is a
 line of its own, or a control, in log, spool, notice or mailq.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -48,6 +50,7 @@ LOGGED = re.compile(r"\S+ [ -~\u0080-\U0010ffff]+")
 RESULT = re.compile(
     r": to=<(\S+?)>(?:, orig_to=<\S*>)?, relay=(\S+), delay=\S+, "
     r"delays=\S+, dsn=(\S+), status=(\w+) \((.*)\)$", re.M)
+HALF_AN_HOUR = 1800
 SANITIZED = "DMA_BUILD" in os.environ  # slower, larger
 CPU_S, DATA_BYTES = 10 if SANITIZED else 1, 64 << 20
 
@@ -214,6 +217,13 @@ def check_deferred(private, play):
     if not play.of("bounced"):
         for words in script.remarks.get("reason", []):
             assert words in listing
+    (entry,) = map(json.loads, private.run(
+        "queue", "list", "--json", name="dmactl").out.splitlines())
+    soon = entry["next_try"] < entry["arrival_time"] + HALF_AN_HOUR
+    if "uncertain" in script.remarks:
+        assert not soon and "the message may have arrived" in listing
+    else:
+        assert soon and "may have arrived" not in listing
     user, _, password = (login or "").partition(":")
     sink = play.smtp.again(script, smtpd.Sink,
                            auth={user: password} if login else None)
