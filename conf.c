@@ -285,6 +285,8 @@ load_conf(struct reader *r)
 	if ((st.st_mode & S_IWOTH) != 0)
 		rc = conf_fail(
 		    r, "can be changed by everybody: chmod o-w %s", r->file);
+	else if (st.st_uid != 0 && getegid() != getgid())
+		rc = conf_fail(r, "does not belong to root"); /* set-id */
 	else if (st.st_uid != 0 && st.st_uid != geteuid())
 		rc = conf_fail(r, "belongs neither to root nor to you");
 	else

@@ -285,6 +285,43 @@ def test_submissions_of_two_users_at_once(system, smtp):
         "%s.%d" % (u, n) for u in ("alice", "bob") for n in range(25))
 
 
+@pytest.mark.rows("L-52")
+@pytest.mark.parametrize("which", ["dma.conf", "auth.conf", "aliases"])
+@pytest.mark.parametrize("how", ["owner", "0666", "0664", "link"])
+def test_files_that_a_user_can_write(system, smtp, which, how):
+    """Said, and nothing queued; an alias file that all can write is as if it
+    were not there, because mail may not wait for it."""
+    system.relay(smtp.sink(host="192.0.2.1"), login="u:canary")
+    system.aliases("bob: carol\n")
+    path = {"aliases": system.alias_path}.get(which, system.confdir / which)
+    before, other = path.stat(), system.root / "other"
+    if how == "owner" or how == "link":
+        os.chown(path, pwd.getpwnam("alice").pw_uid, before.st_gid)
+    if how == "link":
+        path.rename(other)
+        path.symlink_to(other)
+    elif how != "owner":
+        path.chmod(int(how, 8))
+    try:
+        result = system.run("-odq", "bob", text="Subject: s\n\nx\n")
+    finally:
+        if how == "link":
+            other.replace(path)
+        os.chown(path, before.st_uid, before.st_gid)
+        path.chmod(stat.S_IMODE(before.st_mode))
+    want = {("dma.conf", "owner"): "does not belong to root",
+            ("dma.conf", "link"): "does not belong to root",
+            ("dma.conf", "0666"): "can be changed by everybody",
+            ("auth.conf", "0666"): "is open to everybody",
+            ("auth.conf", "0664"): "is open to everybody"}.get((which, how))
+    if want:
+        assert result.exit == 78 and want in result.err, result
+        assert str(path) in result.err and system.queue() == []
+        return
+    assert (result.exit, result.err) == (0, ""), result
+    assert ("carol" in system.mailq()) == (path.name != "aliases" or how != "0666")
+
+
 @pytest.mark.rows("L-46")
 def test_without_a_configuration(system):
     """The defaults."""
