@@ -451,6 +451,25 @@ def test_servers_that_stall_do_not_hold_up_root_s_mail(system, smtp):
         instance.kill_all()
 
 
+@pytest.mark.rows("D-07")
+def test_messages_that_stay_open_do_not_hold_up_root_s_mail(system, smtp):
+    """Each of alice's is half delivered and waits, a descriptor of the run."""
+    system.configure()
+    smtp.script("! stall\n" + "== connection\n! stall\n" * 3,
+                host="192.0.2.2", port=25)
+    fast = smtp.sink(host="192.0.2.3", port=25)
+    for _ in range(12):
+        system.submit("-odq", "b@[192.0.2.3]", "b@[192.0.2.2]")
+    few = limit("NOFILE", 100)  # ten messages
+    with system.popen("run", name="dmactl", user="root", preexec_fn=few):
+        wait_for(lambda: len(fast.messages) >= 8, "alice's first halves")
+        time.sleep(0.3)
+        sink = smtp.sink(host="192.0.2.15", port=25)
+        system.submit("c@[192.0.2.15]", user="root")
+        wait_for(lambda: sink.messages, "root's mail")
+        instance.kill_all()
+
+
 @pytest.mark.rows("V-21", "L-99", "S-07")
 def test_killed_in_every_phase(system, smtp):
     """Whatever she signals of what she started, bob's mail arrives once."""
