@@ -38,6 +38,10 @@ message_free(struct runner *r, struct message *m)
 	if (m->next != NULL)
 		m->next->prev = m->prev;
 	r->open_messages--;
+	r->open_recipients -= m->file.env.nrecipients;
+	for (size_t i = 0; m->hops != NULL && i < m->file.env.nrecipients; i++)
+		if (m->hops[i] != NULL)
+			m->hops[i]->users--;
 	m->entry->message = NULL;
 	spool_file_close(&m->file);
 	free(m->hops);
@@ -144,6 +148,7 @@ find_hops(struct runner *r, struct message *m)
 		route_key(r->in->conf, &to->addr, to->target, key);
 		m->hops[i] =
 		    hops_get(r, key, m->entry->alone ? m->entry : NULL);
+		m->hops[i]->users++;
 		m->pass[i] = PASS_WAITING;
 	}
 }
@@ -197,6 +202,7 @@ deliver_open(struct runner *r, struct entry *e)
 		r->open->prev = m;
 	r->open = m;
 	r->open_messages++;
+	r->open_recipients += m->file.env.nrecipients;
 	if (settle_notice(r, m) != 0) {
 		bool gone = errno == ENOENT;
 
@@ -527,7 +533,7 @@ enqueue_again(struct runner *r, struct message *m)
 	for (size_t i = 0; !r->stop && i < m->file.env.nrecipients; i++) {
 		if (m->pass[i] != PASS_WAITING || m->hops[i] == last)
 			continue;
-		hops_enqueue(m->hops[i], m->entry);
+		hops_enqueue(r, m->hops[i], m->entry);
 		last = m->hops[i];
 	}
 	return last != NULL;

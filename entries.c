@@ -139,12 +139,12 @@ count_state(struct runner *r, enum entry_state state, bool up)
 void
 entries_append_due(struct runner *r, struct entry *e)
 {
-	e->next = NULL;
-	if (r->due_last == NULL)
-		r->due_first = e;
-	else
-		r->due_last->next = e;
-	r->due_last = e;
+	bool first = r->due_last == NULL || (r->in->all && e->own);
+
+	e->next = first ? r->due_first : NULL;
+	*(first ? &r->due_first : &r->due_last->next) = e;
+	if (e->next == NULL)
+		r->due_last = e;
 }
 
 static int64_t

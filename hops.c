@@ -61,6 +61,7 @@ hops_get(struct runner *r, const char *key, const struct entry *alone)
 	*bucket = h;
 	h->next = r->hops;
 	r->hops = h;
+	r->nhops++;
 	return h;
 }
 
@@ -75,7 +76,7 @@ hops_put_back(struct next_hop *h, struct item *item)
 }
 
 void
-hops_enqueue(struct next_hop *h, struct entry *e)
+hops_enqueue(struct runner *r, struct next_hop *h, struct entry *e)
 {
 	struct item *item = xcalloc(1, sizeof(*item));
 
@@ -90,6 +91,15 @@ hops_enqueue(struct next_hop *h, struct entry *e)
 	h->last = item;
 	h->waiting++;
 	e->items++;
+	r->items++;
+}
+
+void
+hops_drop_item(struct runner *r, struct item *item)
+{
+	item->entry->items--;
+	r->items--;
+	free(item);
 }
 
 /*
@@ -99,11 +109,14 @@ hops_enqueue(struct next_hop *h, struct entry *e)
 static bool
 may_be_open(const struct runner *r, const struct entry *e)
 {
+	bool own = r->in->all && e->own;
 	size_t most = r->open_max;
 
-	if (r->in->all && !e->own)
+	if (r->in->all && !own)
 		most -= most / 4;
-	return e->message != NULL || r->open_messages < most;
+	return e->message != NULL ||
+	       (r->open_messages < most &&
+		   (own || r->open_recipients < OPEN_RECIPIENTS_MAX));
 }
 
 /* The place in h's queue of the next item that may be worked on. */
@@ -242,8 +255,7 @@ settle_failed(struct runner *r, struct next_hop *h)
 			return;
 		r->progress = true;
 		m = deliver_open(r, item->entry);
-		item->entry->items--;
-		free(item);
+		hops_drop_item(r, item);
 		if (m == NULL)
 			continue;
 		settle_item(r, h, m);
@@ -401,16 +413,17 @@ hops_work(struct runner *r)
 }
 
 static void
-free_hop(struct next_hop *h)
+free_hop(struct runner *r, struct next_hop *h)
 {
 	struct item *item;
 
 	while ((item = h->first) != NULL) {
 		h->first = item->next;
-		free(item);
+		hops_drop_item(r, item);
 	}
 	hop_free(&h->hop);
 	free(h);
+	r->nhops--;
 }
 
 void
@@ -420,9 +433,15 @@ hops_free(struct runner *r)
 
 	while ((h = r->hops) != NULL) {
 		r->hops = h->next;
-		free_hop(h);
+		free_hop(r, h);
 	}
 	memset(r->hop_table, 0, sizeof(r->hop_table));
+}
+
+static bool
+is_idle(const struct next_hop *h)
+{
+	return h->first == NULL && h->agents == 0 && h->users == 0;
 }
 
 /* A relay that refused our password is not asked again at each wake-up. */
@@ -434,8 +453,8 @@ hops_forget(struct runner *r, bool all)
 
 	while ((h = r->hops) != NULL) {
 		r->hops = h->next;
-		if (all || !h->failed || now >= h->retry_at) {
-			free_hop(h);
+		if (is_idle(h) && (all || !h->failed || now >= h->retry_at)) {
+			free_hop(r, h);
 			continue;
 		}
 		h->next = kept;
@@ -447,4 +466,5 @@ hops_forget(struct runner *r, bool all)
 		h->chain = *bucket;
 		*bucket = h;
 	}
+	r->hops_most = 2 * r->nhops + HOPS_KEPT;
 }

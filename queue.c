@@ -144,7 +144,7 @@ enqueue(struct runner *r, struct entry *e, const struct envelope *env)
 		h = hops_get(r, key, e->alone ? e : NULL);
 		/* A second item of one hop finds nothing left: harmless. */
 		if (h != last)
-			hops_enqueue(h, e);
+			hops_enqueue(r, h, e);
 		last = h;
 	}
 }
@@ -226,14 +226,25 @@ classify(struct runner *r, struct entry *e)
 		finish_settled(r, e);
 }
 
+/*
+ * True if the next due one may stand in line: in memory, of which a user could
+ * have any amount for little room in the spool.  Root's come first.
+ */
+static bool
+may_classify(const struct runner *r)
+{
+	return r->due_first != NULL &&
+	       (r->items < ITEMS_MAX || (r->in->all && r->due_first->own));
+}
+
 static void
 classify_due(struct runner *r)
 {
-	for (int i = 0; i < CLASSIFY_AT_ONCE; i++) {
+	if (r->nhops >= r->hops_most)
+		hops_forget(r, false);
+	for (int i = 0; i < CLASSIFY_AT_ONCE && may_classify(r); i++) {
 		struct entry *e = r->due_first;
 
-		if (e == NULL)
-			return;
 		r->due_first = e->next;
 		if (r->due_first == NULL)
 			r->due_last = NULL;
@@ -322,7 +333,7 @@ poll_timeout(const struct runner *r)
 {
 	int64_t timeout = RUN_POLL_MAX_MS, agents = agents_timeout(r);
 
-	if (r->progress || (r->due_first != NULL && !r->stop))
+	if (r->progress || (may_classify(r) && !r->stop))
 		return 0;
 	if (agents >= 0)
 		lower(&timeout, agents);
@@ -445,6 +456,7 @@ runner_init(struct runner *r, struct instance *in)
 	*r = (struct runner){.in = in, .wake = -1};
 	r->record = xmalloc(RECORD_MAX);
 	r->open_max = raise_descriptors();
+	r->hops_most = HOPS_KEPT;
 	r->clock = time(NULL);
 }
 
@@ -452,8 +464,8 @@ static void
 runner_free(struct runner *r)
 {
 	agents_close_all(r);
-	hops_free(r);
 	deliver_abandon_all(r);
+	hops_free(r);
 	entries_free(r);
 	free(r->record);
 }

@@ -118,6 +118,7 @@ struct next_hop {
 	bool own;      /* some of its mail is of the runner's user */
 	struct item *first, *last;
 	size_t waiting; /* items */
+	size_t users;   /* recipients of open messages that point here */
 	unsigned agents, greeted;
 	unsigned limit;    /* agents it may have now: slow start */
 	bool timed;        /* answer_us is known */
@@ -157,11 +158,12 @@ struct runner {
 
 	struct next_hop *hops;
 	struct next_hop *hop_table[HOP_BUCKETS];
+	size_t items, nhops, hops_most; /* at the last, idle ones are freed */
 	struct agent *agents;
 	unsigned nagents;
 	int64_t slots_again[2]; /* now_ms(): none was free; by own */
 	struct message *open;   /* messages that we hold */
-	size_t open_messages, open_max;
+	size_t open_messages, open_max, open_recipients;
 	size_t unwritten;        /* messages with results not written */
 	int64_t unwritten_again; /* now_ms() */
 
@@ -192,7 +194,7 @@ struct entry *entries_get(struct runner *r, const char *id, bool *is_new);
 void entries_add(struct runner *r, const char *id);
 void entries_set_state(
     struct runner *r, struct entry *e, enum entry_state state);
-void entries_append_due(struct runner *r, struct entry *e);
+void entries_append_due(struct runner *r, struct entry *e); /* or before all */
 
 /* Move entries of one state whose time has come to the due ones. */
 void entries_wake(struct runner *r, enum entry_state state, int64_t now);
@@ -213,7 +215,8 @@ void entries_free(struct runner *r);
 struct next_hop *hops_get(
     struct runner *r, const char *key, const struct entry *alone);
 bool hops_is_local(const struct next_hop *h);
-void hops_enqueue(struct next_hop *h, struct entry *e);
+void hops_enqueue(struct runner *r, struct next_hop *h, struct entry *e);
+void hops_drop_item(struct runner *r, struct item *item);
 
 /*
  * The next item of h whose message may be opened now, or NULL; the caller

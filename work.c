@@ -22,13 +22,6 @@
 
 /* ---- Giving jobs ---- */
 
-static void
-drop_item(struct item *item)
-{
-	item->entry->items--;
-	free(item);
-}
-
 /* What is local, but goes to MAILBOX's server, has a domain there. */
 static char *
 make_full(const struct conf *c, const struct addr *a)
@@ -155,7 +148,7 @@ work_give(struct runner *r, struct agent *a)
 		if (item == NULL && (item = hops_take(r, a->hop)) == NULL)
 			return -1;
 		if ((m = deliver_open(r, item->entry)) == NULL) {
-			drop_item(item);
+			hops_drop_item(r, item);
 			continue;
 		}
 		given = give_item(r, a, m, &more);
@@ -166,7 +159,7 @@ work_give(struct runner *r, struct agent *a)
 		if (given == 0 && more)
 			a->rest = item;
 		else
-			drop_item(item);
+			hops_drop_item(r, item);
 		if (given == 0)
 			return 0;
 		deliver_release(r, m);
@@ -256,7 +249,7 @@ work_return(struct runner *r, struct agent *a, struct work *w)
 	struct message *m = w->message;
 
 	deliver_untake(m, w);
-	hops_enqueue(a->hop, m->entry);
+	hops_enqueue(r, a->hop, m->entry);
 	work_end(r, a, w);
 }
 

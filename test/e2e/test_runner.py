@@ -802,3 +802,30 @@ def test_limit_below_the_status_bytes_of_many_recipients(private, smtp):
     private.flush()
     private.wait_delivered()
     assert sum(len(m.recipients) for m in server.messages) == len(to)
+
+
+def test_a_hop_for_each_of_many_recipients(private, agent):
+    """Some hundred kilobytes of spool are not hundreds of megabytes of run."""
+    agent.configure(SMARTHOST=None)
+    agent.does("time.sleep(60)\n")
+    for n in range(6):
+        queue_some(private, 1, *["b@%d-%d.example" % (n, i)
+                                 for i in range(10000)])
+    with private.popen("-q", stderr=subprocess.DEVNULL) as process:
+        wait_for(agent.starts, "an agent")
+        with open("/proc/%d/status" % process.pid, encoding="ascii") as file:
+            peak = next(x for x in file if x.startswith("VmHWM"))
+        process.kill()
+    if "sanitize" not in os.environ.get("MAKEFLAGS", ""):
+        assert int(peak.split()[1]) < 64 * 1024
+
+
+def test_more_that_is_due_than_stands_in_line(private, agent):
+    agent.configure(SMARTHOST=None)
+    agent.does(WORKING)
+    queue_some(private, 4, *["u%d@%d.example" % (n, n % 2)
+                             for n in range(10000)])
+    flush(private, 60)
+    assert private.queue() == []
+    assert sum(int(n.split()[-1]) for n in agent.notes()
+               if n.startswith("job ")) == 40000
