@@ -228,9 +228,19 @@ change(struct listing *l, const struct change *c)
 }
 
 int
+ctl_flush(void)
+{
+	if (fflush(stdout) == 0)
+		return EX_OK;
+	complain("cannot write: %s", strerror(errno));
+	return EX_IOERR;
+}
+
+int
 ctl_queue(struct instance *in, const struct ctl_options *o)
 {
 	struct listing l = {.in = in, .o = o, .status = EX_OK};
+	int status;
 
 	ctl_pick(&l);
 	if (o->op == CTL_LIST)
@@ -240,11 +250,8 @@ ctl_queue(struct instance *in, const struct ctl_options *o)
 	else
 		change(&l, &changes[o->op]);
 	free(l.list);
-	if (fflush(stdout) != 0 && l.status == EX_OK) {
-		complain("cannot write: %s", strerror(errno));
-		l.status = EX_IOERR;
-	}
-	return l.status;
+	status = ctl_flush();
+	return l.status == EX_OK ? status : l.status;
 }
 
 /* ---- newaliases ---- */

@@ -350,5 +350,5 @@ ctl_count(struct instance *in)
 		return EX_IOERR;
 	}
 	printf("%zu\n", t.messages);
-	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+	return ctl_flush();
 }

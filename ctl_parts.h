@@ -29,6 +29,9 @@ struct listing {
 /* Fill the list with the messages that are meant and are the caller's. */
 void ctl_pick(struct listing *l);
 
+/* EX_OK once all that was printed is written; else it complains. */
+int ctl_flush(void);
+
 /* Both set l->status. */
 void ctl_list(struct listing *l);
 void ctl_show(struct listing *l);

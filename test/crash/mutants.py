@@ -145,9 +145,9 @@ MUTANTS = [Mutant(*m) for m in (
      "if (c->error == 0 && unread == 0 && fsync(a->fd) < 0)",
      "if (c->error == 0 && unread == 0 && a->fd < 0)", [("power", "mailbox")]),
     ("a new mailbox's name is not synced", "local_mbox.c",
-     "			sync_directory(m->path);",
+     "			mbox_sync_directory(m->path);",
      "			if (m->path == NULL)\n"
-     "				sync_directory(m->path);",
+     "				mbox_sync_directory(m->path);",
      [("power", "new-mailbox")]),
     ("a failed append is forgotten", "local_copy.c",
      "c->write(c->to, c->waiting.data, c->waiting.len) < 0)\n"

@@ -15,7 +15,7 @@ import pytest
 import instance
 from instance import wait_for
 
-USAGE, UNAVAILABLE = 64, 69
+USAGE, UNAVAILABLE, IOERR = 64, 69, 74
 CHANGES = ("retry", "hold", "release", "remove", "expire")
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 
@@ -135,6 +135,16 @@ def test_rubbish_on_standard_input(private):
     assert result.exit == UNAVAILABLE
     assert result.out == "1 message removed\n"
     assert "no such message" in result.err
+
+
+@pytest.mark.parametrize("name, args", [
+    ("sendmail", ["-bP"]), ("mailq", []), ("dmactl", ["queue", "list"])])
+def test_nobody_takes_the_list(private, name, args):
+    add(private)
+    with open("/dev/full", "wb") as full:
+        result = private.run(*args, name=name, stdout=full)
+    one_line(result, IOERR)
+    assert "cannot write: No space left" in result.err
 
 
 def test_a_nul_is_no_id(private):
