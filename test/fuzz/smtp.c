@@ -361,7 +361,7 @@ deliver(const struct hop *hop, const struct smtp_target *target,
 				 f.outcome.text[0] != '\0',
 			    "a failure that defers");
 			need_printable(f.outcome.text, "a failure");
-			if (f.stop || f.kind == HOP_NO_NETWORK)
+			if (f.stop || server.connections > CONNECTIONS)
 				break;
 			continue;
 		}
