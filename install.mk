@@ -18,6 +18,9 @@ PUT=		put() { \
 			    mv -f $$to.new $$to; \
 		}; put
 
+# The names that its manual is asked for.
+PAGES=		sendmail mailq newaliases dmactl
+
 # A link of ours, unless somebody else's program has the name.
 LINK=		link() { \
 			at=$(DESTDIR)$$2; \
@@ -32,7 +35,7 @@ LINK=		link() { \
 UNLINK=		unlink() { \
 			at=$(DESTDIR)$$1; \
 			case $$(readlink $$at || :) in \
-			dma|*/dma|$(SBIN)/sendmail) rm -f $$at;; \
+			dma|dma.8|*/dma|$(SBIN)/sendmail) rm -f $$at;; \
 			esac; \
 		}; unlink
 
@@ -65,6 +68,7 @@ install-programs: all
 install-man:
 	@mkdir -p $(MAN8)
 	@$(PUT) $(SRCDIR)/dma.8 $(MAN8)/dma.8 0644 -o 0 -g 0 -m 0644
+	@for name in $(PAGES); do $(LINK) dma.8 $(MAN)/man8/$$name.8; done
 
 # For services that may not use set-id programs, and the system's run without
 # cron; not a part of install.
@@ -119,6 +123,7 @@ uninstall:
 	    $(PREFIX)/bin/mailq $(PREFIX)/bin/newaliases; do \
 		$(UNLINK) $$name; \
 	done
+	@for name in $(PAGES); do $(UNLINK) $(MAN)/man8/$$name.8; done
 	rm -f $(DMA) $(MAN8)/dma.8 $(AGENTS)/dma-become $(AGENTS)/dma-smtp \
 	    $(AGENTS)/dma-local
 	@for unit in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$$unit; done

@@ -48,6 +48,12 @@ def test_names(installed, name):
     assert target == installed.bin / "dma"
 
 
+@pytest.mark.parametrize("name", ["sendmail", "mailq", "newaliases", "dmactl"])
+def test_manual_by_each_name(installed, name):
+    pages = installed.prefix / "share/man/man8"
+    assert (pages / (name + ".8")).samefile(pages / "dma.8")
+
+
 def test_install_says_what_is_left_to_do(installed):
     assert "dmactl run" in installed.install_output
 
