@@ -287,6 +287,10 @@ print_kept(const char *spooldir, const struct spool_totals *t)
 	if (t->dead > 0)
 		printf("(%zu with nobody to tell, kept as %s/dead.*)\n",
 		    t->dead, spooldir);
+	if (t->old > 0)
+		printf("(%zu of DragonFly's dma: root's dmactl run takes them "
+		       "over, or bad.Q* says why not)\n",
+		    t->old);
 }
 
 /* True if the list is of a choice: then its last line counts that alone. */

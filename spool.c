@@ -202,6 +202,8 @@ count_name(void *arg, const char *name)
 		count->totals->bad++;
 	else if (strncmp(name, "dead.", 5) == 0)
 		count->totals->dead++;
+	else if (spool_old_name(name))
+		count->totals->old++;
 	else if (envelope_id_valid(name) &&
 		 fstatat(count->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		 S_ISREG(st.st_mode)) {

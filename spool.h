@@ -118,9 +118,12 @@ int spool_scan(
 int spool_each_name(
     const struct spool *s, int (*each)(void *arg, const char *name), void *arg);
 
-/* How many messages and bytes are queued by anybody; bad. and dead. files. */
+/*
+ * How many messages and bytes are queued by anybody; bad. and dead. files, and
+ * those of DragonFly's dma.
+ */
 struct spool_totals {
-	size_t messages, bad, dead;
+	size_t messages, bad, dead, old;
 	uint64_t bytes;
 };
 int spool_totals(const struct spool *s, struct spool_totals *t);

@@ -145,6 +145,10 @@ def test_a_users_run_takes_nothing(old, system, smtp):
     old.submit("a@x.example")
     system.flush()
     assert len(old.files()) == 1 and system.queue() == []
+    # Nor is it said to be empty without a word of it.
+    assert system.mailq() == (
+        "(1 of DragonFly's dma: root's dmactl run takes them over, "
+        "or bad.Q* says why not)\nMail queue is empty\n")
 
 
 def test_time_of_arrival_is_kept(old, system, smtp):
