@@ -369,6 +369,25 @@ agent_crashed(struct runner *r, struct agent *a, int status)
 		work_return(r, a, &a->work[0]);
 }
 
+/* What has to be mended, or NULL. */
+static const char *
+refusal(int code, const struct hop *h)
+{
+	if (code == BECOME_CONFIG)
+		return DMA_CONFDIR "/dma.conf cannot be read, or others than "
+				   "root may change it";
+	if (code == BECOME_NO_RIGHTS)
+		return "dma-become must be set-user-id root, and its file "
+		       "system must allow that";
+	if (code != BECOME_NOT_ALLOWED || h->kind == HOP_LOCAL)
+		return NULL;
+	return h->kind == HOP_ALIAS
+		   ? "ALIASUSER is not a user that files and commands of "
+		     "aliases can be left to"
+		   : "AGENTUSER (" DMA_AGENTUSER ") is not a user that the "
+		     "network can be left to";
+}
+
 /* It ended before it was of any use: the door's status says why. */
 static void
 agent_refused(struct runner *r, struct agent *a, int status)
@@ -376,6 +395,7 @@ agent_refused(struct runner *r, struct agent *a, int status)
 	struct outcome o = {0};
 	int ended = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	int code = a->ready ? -1 : ended; /* once ready it is the agent's own */
+	const char *why;
 
 	if (code == BECOME_NO_USER && a->hop->hop.kind == HOP_LOCAL) {
 		outcome_set(&o, OUTCOME_FAIL, "5.1.1", "unknown user: \"%s\"",
@@ -390,15 +410,8 @@ agent_refused(struct runner *r, struct agent *a, int status)
 		r->stop = true;
 		return;
 	}
-	if (code == BECOME_CONFIG)
-		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
-		    "%s/dma.conf cannot be read, or others than root may "
-		    "change it",
-		    DMA_CONFDIR);
-	else if (code == BECOME_NOT_ALLOWED && a->hop->hop.kind == HOP_ALIAS)
-		outcome_set(&o, OUTCOME_DEFER, "4.3.5",
-		    "ALIASUSER is not a user that files and commands of "
-		    "aliases can be left to");
+	if ((why = refusal(code, &a->hop->hop)) != NULL)
+		outcome_set(&o, OUTCOME_DEFER, "4.3.5", "%s", why);
 	else
 		outcome_set(&o, OUTCOME_DEFER, "4.3.0",
 		    "the delivery agent %s (status %d)",

@@ -48,7 +48,7 @@ leave_caller(void)
 {
 	if (setresuid(0, 0, 0) < 0 || setresgid(0, 0, 0) < 0 ||
 	    setgroups(0, NULL) < 0)
-		exit(BECOME_NOT_ALLOWED);
+		exit(BECOME_NO_RIGHTS);
 	process_detach(false);
 	/* A session's leader keeps its terminal, which could stop us. */
 	if (open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC) >= 0)

@@ -36,6 +36,7 @@ enum {
 	BECOME_SYSTEM = 71,   /* an error of the system: defer */
 	BECOME_UNUSABLE = 72, /* mailbox's owner, links, type, place: defer */
 	BECOME_LOCKED = 75,   /* it, or its lock, is taken or not made: defer */
+	BECOME_NO_RIGHTS = 76, /* it is not set-user-id root: defer */
 	BECOME_NOT_ALLOWED = 77,
 	BECOME_CONFIG = 78 /* others than root may change dma.conf: defer */
 };

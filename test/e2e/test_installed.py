@@ -608,6 +608,18 @@ def knock(installed, group):
 
 
 @pytest.mark.rows("L-84", "S-15")
+def test_door_without_its_right(system):
+    door = system.libexec / "dma-become"
+    door.chmod(0o750)
+    try:
+        system.run("-D", "bob", text="x\n")
+        assert "dma-become must be set-user-id root" in system.mailq()
+    finally:
+        door.chmod(0o4750)
+    assert system.run("-q").exit == 0
+    assert len(system.mailbox("bob")) == 1
+
+
 def test_door_is_shut_to_others(installed):
     """Without the spool's group it cannot even be executed."""
     with pytest.raises(PermissionError):
