@@ -173,7 +173,7 @@ fuzz-afl:
 	@for name in smtp smtpd; do \
 		AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_NO_AFFINITY=1 \
 		AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 \
-		afl-fuzz -V $(SECONDS) -i $(SRCDIR)/test/corpus/$$name \
+		afl-fuzz -V $(SECONDS) -t 5000+ -i $(SRCDIR)/test/corpus/$$name \
 		    -o build/fuzz-afl/afl.$$name build/fuzz-afl/fuzz.$$name \
 		    >build/fuzz-afl/$$name.log 2>&1 || exit 1; \
 		echo "fuzz-afl $$name: $$(sed -n 's/^execs_done *: //p' \

@@ -344,7 +344,7 @@ make_task(unsigned mail, uint32_t number)
 	return smtp_task_new(&j);
 }
 
-/* As agent.c does with one address that never runs out. */
+/* As agent.c does with one address, CONNECTIONS times. */
 static struct smtp_session *
 deliver(const struct hop *hop, const struct smtp_target *target,
     const struct smtp_callbacks *cb, struct smtp_session *s)
