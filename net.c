@@ -58,8 +58,11 @@ net_wait(int fd, short events, int64_t deadline)
 
 	for (;;) {
 		int64_t left = deadline - now_ms();
-		if (left < 0)
-			left = 0;
+		/* Or who always has something to say would never be late. */
+		if (left < 0) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
 		if (left > RUN_POLL_MAX_MS)
 			left = RUN_POLL_MAX_MS;
 		int ready = poll(&p, 1, (int)left);
@@ -67,10 +70,6 @@ net_wait(int fd, short events, int64_t deadline)
 			return 0;
 		if (ready == -1 && errno != EINTR && errno != EAGAIN)
 			return -1;
-		if (now_ms() >= deadline) {
-			errno = ETIMEDOUT;
-			return -1;
-		}
 	}
 }
 

@@ -777,6 +777,23 @@ tls_session(void **state)
 	peer_end(&p);
 }
 
+/* There is always something to read: forged answers to a question, say. */
+static void
+no_wait_outlives_its_deadline_H_90(void **state)
+{
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	say(pair[1], "x");
+	assert_int_equal(net_wait(pair[0], POLLIN, now_ms() + 10000), 0);
+	errno = 0;
+	assert_int_equal(net_wait(pair[0], POLLIN, now_ms() - 1), -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void
 tls_reply_while_sending(void **state)
 {
@@ -891,6 +908,7 @@ main(void)
 	    cmocka_unit_test(connection_timeout),
 	    cmocka_unit_test(closing_nothing),
 	    cmocka_unit_test(tls_session),
+	    cmocka_unit_test(no_wait_outlives_its_deadline_H_90),
 	    cmocka_unit_test(tls_reply_while_sending),
 	    cmocka_unit_test(plaintext_after_starttls_V_39),
 	    cmocka_unit_test(failed_handshakes_V_54),
