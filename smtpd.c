@@ -142,7 +142,7 @@ wait_for_input(const struct session *s)
 
 	do {
 		if (s->deadline != 0 && (left = s->deadline - now_ms()) < 0)
-			left = 0;
+			return false; /* even if there is something */
 		n = poll(&pfd, 1, (int)left);
 	} while (n == -1 && errno == EINTR);
 	return n != 0;

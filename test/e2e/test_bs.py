@@ -445,6 +445,23 @@ def test_a_browser_is_sent_away(held, listen):
     assert s.closed()
 
 
+def test_a_line_without_end(private, listen):
+    """Who always has something to say is late too."""
+    private.configure("DEFER", TIMEOUTS=1)
+    address = str(private.directory / "socket")
+    server = listen(private, address)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(address)
+    sock.settimeout(15)
+    data, end = b"x" * (1 << 20), time.monotonic() + 15
+    with pytest.raises(OSError) as caught:
+        while time.monotonic() < end:
+            sock.sendall(data)
+    assert not isinstance(caught.value, TimeoutError)
+    assert sock.recv(1 << 16).endswith(b"421 Timeout\r\n")
+    assert server.processes[0].wait(15) == 69
+
+
 def test_silence_over_a_socket(private, listen):
     """The bound is TIMEOUTS percent of five minutes; a pipe may be silent."""
     private.configure("DEFER", TIMEOUTS=1)
