@@ -13,5 +13,5 @@ bench: all
 		$(CC) -D_GNU_SOURCE $(TEST_CFLAGS) $(ALL_LDFLAGS) \
 		    -o $$program $$source $(SSLLIBS) || exit 1; \
 	done
-	@sh $(SRCDIR)/test/bench/run "$$(pwd)" "$$(pwd)/build/bench" | \
+	@$(PYTHON) -B $(SRCDIR)/test/bench/run "$$(pwd)" "$$(pwd)/build/bench" | \
 	    tee build/bench/RESULTS

@@ -3,18 +3,19 @@
  *
  * sink.c - a relay that takes every message and drops it, fast.
  *
- *	sink [-n messages] [-d ms] [-c connections] [-t pem] [-a file]
+ *	sink [-p port] [-n recipients] [-d ms] [-c connections] [-t pem]
  *
- * -n  ends with status 0 when it took that many messages
+ * -n  prints "all" and the time of its monotonic clock, in microseconds, when
+ *     it took messages for that many recipients
  * -d  a network whose round trip takes that long: what arrives is looked at
  *     so much later, and the greeting comes two round trips after connect
  * -c  answers 421 to connections beyond that many at once
  * -t  offers STARTTLS with this chain and key, and then demands AUTH, PLAIN or
  *     LOGIN
- * -a  writes its port into this file, once it listens
  *
- * It listens on loopback only.  When it ends it prints: messages, recipients,
- * connections, connections refused, reads (about one a round trip).
+ * It listens on loopback only, until SIGTERM, and prints "ready" when it does.
+ * When it ends it prints: messages, recipients, connections, connections
+ * refused, reads (about one a round trip).
  */
 #include <sys/socket.h>
 
@@ -37,7 +38,7 @@
 #define CONNECTIONS_MAX 1000
 #define INPUT_SIZE      (256 * 1024)
 #define OUTPUT_SIZE     (16 * 1024)
-#define LIFE_US         60000000 /* whatever happens to the bench */
+#define LIFE_US         1800000000 /* whatever happens to the bench */
 
 struct connection {
 	int fd;
@@ -194,6 +195,8 @@ command(struct sink *s, struct connection *c, const char *line)
 		envelope(s, c, line);
 	} else if (is_verb(line, "EHLO")) {
 		hello(s, c);
+	} else if (is_verb(line, "HELO")) {
+		say(c, "250 sink.example");
 	} else if (is_verb(line, "STARTTLS") && s->tls != NULL) {
 		start_tls(s, c);
 	} else if (is_verb(line, "AUTH PLAIN ") && c->ssl != NULL) {
@@ -230,6 +233,10 @@ take_body(struct sink *s, struct connection *c, const char *p, size_t len)
 	s->recipients += c->recipients;
 	c->recipients = 0;
 	say(c, "250 2.0.0 taken");
+	if (s->want != 0 && s->recipients >= s->want) {
+		printf("all %lld\n", (long long)now_us());
+		s->want = 0;
+	}
 	return (size_t)(mark - p) + 5;
 }
 
@@ -375,8 +382,7 @@ serve(struct sink *s)
 	int wait;
 
 	s->end = now_us() + LIFE_US;
-	while (!told_to_end && now_us() < s->end &&
-	       (s->want == 0 || s->messages < s->want)) {
+	while (!told_to_end && now_us() < s->end) {
 		wait = prepare(s, fds);
 		polled = s->n;
 		if (poll(fds, (nfds_t)(polled + 1), wait) == -1)
@@ -401,29 +407,17 @@ serve(struct sink *s)
 /* ---- Setting up ---- */
 
 static void
-announce(const struct sink *s, const char *path)
+listen_on_loopback(struct sink *s, long port)
 {
-	struct sockaddr_in a;
-	socklen_t len = sizeof(a);
-	FILE *f;
-
-	if (getsockname(s->listener, (struct sockaddr *)&a, &len) == -1)
-		err(1, "getsockname");
-	if ((f = fopen(path, "w")) == NULL)
-		err(1, "%s", path);
-	(void)fprintf(f, "%u\n", ntohs(a.sin_port));
-	if (fclose(f) != 0)
-		err(1, "%s", path);
-}
-
-static void
-listen_on_loopback(struct sink *s)
-{
-	struct sockaddr_in a = {
-	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {.sin_family = AF_INET,
+	    .sin_port = htons((uint16_t)port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int one = 1;
 
 	s->listener = socket(AF_INET, SOCK_STREAM, 0);
 	if (s->listener == -1 ||
+	    setsockopt(s->listener, SOL_SOCKET, SO_REUSEADDR, &one,
+		sizeof(one)) == -1 ||
 	    bind(s->listener, (struct sockaddr *)&a, sizeof(a)) == -1 ||
 	    listen(s->listener, 1024) == -1)
 		err(1, "cannot listen");
@@ -444,11 +438,13 @@ int
 main(int argc, char **argv)
 {
 	static struct sink s = {.most = CONNECTIONS_MAX};
-	const char *port_file = NULL;
+	long port = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "n:d:c:t:a:")) != -1) {
-		if (option == 'n')
+	while ((option = getopt(argc, argv, "p:n:d:c:t:")) != -1) {
+		if (option == 'p')
+			port = number(optarg, 1, 65535);
+		else if (option == 'n')
 			s.want = number(optarg, 1, 10000000);
 		else if (option == 'd')
 			s.delay = number(optarg, 0, 10000) * 1000;
@@ -456,18 +452,16 @@ main(int argc, char **argv)
 			s.most = number(optarg, 1, CONNECTIONS_MAX);
 		else if (option == 't')
 			s.tls = load_certificate(optarg);
-		else if (option == 'a')
-			port_file = optarg;
 		else
 			return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGTERM, on_signal);
-	listen_on_loopback(&s);
-	if (port_file != NULL)
-		announce(&s, port_file);
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	listen_on_loopback(&s, port);
+	printf("ready\n");
 	serve(&s);
 	printf("%ld %ld %ld %ld %ld\n", s.messages, s.recipients, s.accepted,
 	    s.refused, s.reads);
-	return s.want != 0 && s.messages < s.want;
+	return 0;
 }

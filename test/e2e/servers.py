@@ -27,6 +27,7 @@ PACKAGES = {
     "opensmtpd": ("opensmtpd",),
     "exim": ("exim4-base", "exim4-daemon-light"),
     "dma": ("dma",),  # the old one, whose spool is taken over
+    "relays": ("nullmailer", "msmtp"),  # what test/bench runs beside us
     "mdas": ("procmail", "maildrop"),
     # What test_callers.py runs; callers.py lays all of it into one root.
     "mailers": ("mutt", "s-nail", "bsd-mailx", "mailutils", "git-email",
