@@ -466,5 +466,7 @@ hops_forget(struct runner *r, bool all)
 		h->chain = *bucket;
 		*bucket = h;
 	}
-	r->hops_most = 2 * r->nhops + HOPS_KEPT;
+	r->hops_most = 2 * r->nhops + NEXT_HOPS_KEPT;
+	if (r->hops_most > NEXT_HOPS_MAX)
+		r->hops_most = NEXT_HOPS_MAX;
 }

@@ -60,9 +60,10 @@
 #define JOB_RECIPIENTS_MAX      100 /* RFC 5321, 4.5.3.1.8: one transaction */
 #define JOBS_PER_AGENT          8   /* under way or in hand, at most */
 #define JOBS_PER_CONNECTION     100
-#define ITEMS_MAX               10000 /* recipients' hops: 2 KB for each */
-#define HOPS_KEPT               5000  /* beside those that are in use */
-#define OPEN_RECIPIENTS_MAX     50000 /* of open messages: 400 bytes each */
+#define ITEMS_MAX               200000 /* messages in line: 32 bytes each */
+#define NEXT_HOPS_MAX           20000  /* 2 KB each; twice a message's */
+#define NEXT_HOPS_KEPT          5000   /* of these, beside those in use */
+#define OPEN_RECIPIENTS_MAX     50000  /* of open messages: 400 bytes each */
 #define RECORD_MAX              (160 * 1024) /* bytes of one job or result */
 #define CREDENTIAL_MAX          1024 /* bytes of user, and of password */
 #define PASSWORD_HIDDEN_MIN     4 /* bytes; shorter ones are part of any text */

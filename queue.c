@@ -234,14 +234,16 @@ static bool
 may_classify(const struct runner *r)
 {
 	return r->due_first != NULL &&
-	       (r->items < ITEMS_MAX || (r->in->all && r->due_first->own));
+	       ((r->items < ITEMS_MAX && r->nhops < NEXT_HOPS_MAX) ||
+		   (r->in->all && r->due_first->own));
 }
 
 static void
 classify_due(struct runner *r)
 {
+	/* At the last, what is known of servers that failed goes too. */
 	if (r->nhops >= r->hops_most)
-		hops_forget(r, false);
+		hops_forget(r, r->nhops >= NEXT_HOPS_MAX);
 	for (int i = 0; i < CLASSIFY_AT_ONCE && may_classify(r); i++) {
 		struct entry *e = r->due_first;
 
@@ -456,7 +458,7 @@ runner_init(struct runner *r, struct instance *in)
 	*r = (struct runner){.in = in, .wake = -1};
 	r->record = xmalloc(RECORD_MAX);
 	r->open_max = raise_descriptors();
-	r->hops_most = HOPS_KEPT;
+	r->hops_most = NEXT_HOPS_KEPT;
 	r->clock = time(NULL);
 }
 
