@@ -31,7 +31,8 @@ from instance import wait_for
 
 HOP, JOB, READY, RESULT, DONE = 1, 2, 3, 5, 6
 DEFER, SENT = 0, 1
-NO_USER, LIMITS, SYSTEM, NOT_ALLOWED, BAD_CONF = 67, 69, 71, 77, 78
+NO_USER, LIMITS, SYSTEM, BAD_CONF = 67, 69, 71, 78
+NO_RIGHTS, NOT_ALLOWED = 76, 77
 UNUSABLE = "is not usable: it must be a file with one link"
 LOCKED = "is locked by another program"
 CAP_SYS_RESOURCE = 24
@@ -718,7 +719,7 @@ def test_only_for_group_mail(door):
 def test_no_new_privileges(door):
     agent = door.become("local", "alice", prepare=lambda: libc.prctl(
         PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    assert agent.finish() == NOT_ALLOWED
+    assert agent.finish() == NO_RIGHTS
     assert door.names() == []
 
 
@@ -795,7 +796,7 @@ def test_change_of_ids_that_fails(door, call, when, args):
         when = 0  # strace counts for each process: the child has a first one
     if when:
         assert agent.receive()[0] == 0
-        assert agent.finish() in (SYSTEM, NOT_ALLOWED)
+        assert agent.finish() in (SYSTEM, NO_RIGHTS)
     else:
         agent.finish()
     assert os.listdir(door.out) == [] and door.names() == []
