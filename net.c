@@ -56,10 +56,10 @@ net_wait(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
 
-	for (;;) {
+	for (bool polled = false;; polled = true) {
 		int64_t left = deadline - now_ms();
 		/* Or who always has something to say would never be late. */
-		if (left < 0) {
+		if (left < 0 || (left == 0 && polled)) {
 			errno = ETIMEDOUT;
 			return -1;
 		}
