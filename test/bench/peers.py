@@ -153,13 +153,16 @@ class Ours(Contender):
         prefix = "".join(digits[uid >> shift & 31]
                          for shift in range(30, -1, -5))
         chance = random.Random(1)
+        directory = os.open(self.spool, os.O_RDONLY)
         for _ in range(n):
             name = prefix + "".join(chance.choices(digits, k=13))
-            path = self.spool / name
-            path.write_text(text.replace(model.name, name))
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600,
+                         dir_fd=directory)
+            os.write(fd, text.replace(model.name, name).encode())
             if self.world.user:
-                path.chmod(0o600)
-                os.chown(path, uid, self.world.gid)
+                os.fchown(fd, uid, self.world.gid)
+            os.close(fd)
+        os.close(directory)
         os.sync()
 
 
@@ -183,8 +186,6 @@ class Peer(Contender):
 
     def lay_out(self):
         """Raises Trouble where it is not to be had."""
-        if not self.world.isolated:
-            raise Trouble("needs root and namespaces")
         present = [self.cache / name / "root" for name in self.sets
                    if (self.cache / name / "root").is_dir()]
         if not any(os.path.exists(str(where) + self.program)
@@ -624,6 +625,9 @@ def cache():
 def find(world, say):
     """All that are here; of each other one line says why not."""
     found = [Floor(world), Ours(world)]
+    if not world.isolated:
+        say("the other mail systems need root, and namespaces")
+        return found
     for kind in PEERS:
         peer = kind(world, cache())
         try:

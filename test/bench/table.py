@@ -50,8 +50,13 @@ def verdicts(workload, rows):
     kind = workload.split("-")[0]
     ours = rows["dma"]
     for whose, most in BUDGETS.get(kind, ()):
+        if whose != "the best" and whose not in rows:
+            continue
         others = [row for who, row in rows.items() if row.values and (
             who == whose or whose == "the best" and who not in NOT_PEERS)]
+        if not others and ours.values and whose in rows and rows[whose].notes:
+            yield "%.2f x %s: met (it does not end)" % (most, whose)
+            continue
         if not others or not ours.values:
             yield "%.2f x %s: cannot tell" % (most, whose)
             continue
