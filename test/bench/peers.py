@@ -132,8 +132,16 @@ class Ours(Contender):
 
     def pids(self):
         here = str(self.world.build) + "/dma"
-        return pids_where(
-            lambda proc: os.readlink(proc + "/exe").startswith(here))
+
+        def is_ours(proc):
+            try:
+                return os.readlink(proc + "/exe").startswith(here)
+            except PermissionError:
+                # Not dumpable, and we are not root.  Its user is not hidden.
+                status = pathlib.Path(proc, "status").read_text()
+                return status.startswith("Name:\tdma") and \
+                    "\nUid:\t%d\t" % os.getuid() in status
+        return pids_where(is_ours)
 
     def wipe(self):
         self.settle()
