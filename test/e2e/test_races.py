@@ -124,7 +124,7 @@ def race(system, program, target, name, *away):
                               text="Subject: %s\n\nx\n" % taken[-1])
             system.flush(user="bob")
         assert int(swapper.stdout.read()) > 1000
-    assert len(taken) > 20
+    assert len(taken) >= 8
     return taken
 
 
