@@ -410,7 +410,7 @@ decode_recipient(struct recipient *to, size_t index, struct reader *r)
 	const char *address = strsep(&rest, "\t");
 	uint64_t n, notify;
 
-	if (address == NULL || !status_valid(*p))
+	if (p == NULL || address == NULL || !status_valid(*p))
 		return false;
 	to->status = (enum recipient_status) * p++;
 	if (!number(&p, " ", 5, 10, &n) || n != index ||
