@@ -67,9 +67,11 @@ def verdicts(workload, rows):
         yield "all in one flush: " + met(not ours.notes)
     for what, most, value in (
             ("%d ms", MS_MOST.get(workload), ours.median()),
-            ("%d processes", PROCESSES_MOST.get(kind), ours.processes),
+            # None seen in a flush: it was over before we looked.
+            ("%d processes", PROCESSES_MOST.get(kind),
+             ours.processes if kind == "idle" else ours.processes or None),
             ("%d MB", PSS_MB_MOST.get(workload, PSS_MB_MOST.get(kind)),
-             ours.pss_mb)):
+             ours.pss_mb or None)):
         if most is not None and value is not None:
             yield (what + ": %s") % (most, met(value <= most))
 

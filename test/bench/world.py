@@ -221,7 +221,9 @@ def pss_kb(pid):
 class Watch:
     """The most processes, and the most of their memory, meanwhile."""
 
-    EVERY = 0.05  # seconds: often enough, and some percent of a processor
+    # Seconds: often enough, and some percent of a processor.  What is short
+    # is looked at more often.
+    FIRST, EVERY = 0.01, 0.05
 
     def __init__(self, pids):
         self.pids, self.processes, self.pss_mb = pids, 0, 0.0
@@ -237,11 +239,13 @@ class Watch:
         self.thread.join()
 
     def look(self):
+        pause = 0
         while True:
+            pause = min(pause + self.FIRST, self.EVERY)
             pids = self.pids()
             self.processes = max(self.processes, len(pids))
             self.pss_mb = max(self.pss_mb, sum(map(pss_kb, pids)) / 1024)
-            if self.over.wait(self.EVERY):
+            if self.over.wait(pause):
                 return
 
 
