@@ -319,9 +319,9 @@ put_empty_line(struct mime *m, bool needed)
 	mime_puts(&m->out, "\n");
 }
 
-/* Put the header and what it lacks, and the empty line. */
+/* Put the header and what it lacks, and the empty line before the body. */
 static void
-put_head(struct mime *m, struct head *h)
+put_head(struct mime *m, struct head *h, enum mime_coder body)
 {
 	const char *p = buf_str(&h->text), *end = p + h->text.len;
 	bool change = h->encoding != NULL, is_encoding;
@@ -348,7 +348,9 @@ put_head(struct mime *m, struct head *h)
 		if (h->encoding != NULL)
 			put_encoding(m, h);
 	}
-	put_empty_line(m, change || h->is.kind == KIND_MESSAGE);
+	/* "=00:" is a field, where NUL and a colon were none. */
+	put_empty_line(
+	    m, change || body != CODER_PLAIN || h->is.kind == KIND_MESSAGE);
 }
 
 static enum mime_coder
@@ -395,7 +397,7 @@ convert_leaf(struct mime *m, struct head *h)
 		h->encoding = "8bit";
 	if (untyped && h->encoding != NULL)
 		h->charset = f.utf8 ? "utf-8" : "unknown-8bit";
-	put_head(m, h);
+	put_head(m, h, coder);
 	put_body(m, coder);
 }
 
@@ -444,7 +446,7 @@ convert_multipart(struct mime *m, struct head *h)
 	m->boundary_len[m->nboundaries] =
 	    compat_strlcpy(boundary, h->is.boundary, MIME_BOUNDARY_MAX + 1);
 	relabel(m, h);
-	put_head(m, h);
+	put_head(m, h, CODER_PLAIN);
 	m->nboundaries++;
 	put_body(m, CODER_PLAIN);
 	while (!close && put_delimiter(m, &close))
@@ -480,7 +482,7 @@ static void
 convert_message(struct mime *m, struct head *h)
 {
 	relabel(m, h);
-	put_head(m, h);
+	put_head(m, h, CODER_PLAIN);
 	convert_entity(m, true, false);
 }
 
@@ -502,7 +504,7 @@ convert_entity(struct mime *m, bool message, bool digest)
 	kind = h.is.kind;
 	m->depth++;
 	if (may_keep_signature(m, &h)) {
-		put_head(m, &h);
+		put_head(m, &h, CODER_PLAIN);
 		put_body(m, CODER_PLAIN);
 	} else if (m->depth <= MIME_DEPTH_MAX && h.is.boundary[0] != '\0' &&
 		   (kind == KIND_MULTIPART || kind == KIND_SIGNED)) {
