@@ -50,6 +50,8 @@ def enter():
              *sys.argv], check=False,
             env={**os.environ, "BENCH_SCRATCH": str(scratch)}).returncode)
     finally:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # nothing is left behind
         shutil.rmtree(scratch, ignore_errors=True)
 
 
