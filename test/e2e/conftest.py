@@ -5,6 +5,7 @@ import itertools
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -19,6 +20,8 @@ import instance  # noqa: E402
 import servers  # noqa: E402
 import smtpd  # noqa: E402
 
+# Whoever started us with nohup: dma keeps that wish, and the tests try others.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 house.adopt_orphans()
 NAMESPACE_TROUBLE = house.enter_namespaces() if house.IS_ROOT else None
 TREE_NAMES = ("sendmail", "send-mail", "mailq", "newaliases", "dmactl")
