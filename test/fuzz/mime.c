@@ -77,6 +77,12 @@ read_qp(struct text t, struct buf *out)
 		size_t left = (size_t)(t.end - t.p);
 
 		if (*t.p == '=' && (left == 1 || t.p[1] == '\n')) {
+			/*
+			 * RFC 2045, 6.7 (5): none may be the last thing; who
+			 * leaves it out keeps the newline.
+			 */
+			if (left == 2)
+				(void)buf_putc(out, '\n');
 			t.p += left > 1;
 		} else if (*t.p == '=' && left > 2 && hex(t.p[1]) >= 0 &&
 			   hex(t.p[2]) >= 0) {
