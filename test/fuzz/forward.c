@@ -107,7 +107,9 @@ write_target(struct buf *text, const char *target)
 	if (is_file(target))
 		(void)buf_putc(text, '"');
 	for (const char *p = target; *p != '\0'; p++) {
-		if (strchr(special, *p) != NULL)
+		/* The backslash of "\\user" stands before what follows, too. */
+		if (strchr(special, *p) != NULL &&
+		    !(p == target + 1 && *target == '\\'))
 			(void)buf_putc(text, '\\');
 		(void)buf_putc(text, *p);
 	}
