@@ -98,22 +98,30 @@ count_report(void *arg, const char *line)
 	need(strncmp(line, "f:", 2) == 0, "where");
 }
 
-/* As somebody would write it who knows only what must be quoted, and how. */
+/*
+ * As somebody would write it who knows only what must be quoted, and how: in
+ * quotes where a backslash would say "no alias", or would say it twice.
+ */
 static void
 write_target(struct buf *text, const char *target)
 {
-	const char *special = is_file(target) ? "\"\\" : "#,:()";
+	const char *special = "#,:()";
+	const char *p = target;
+	bool quotes = is_file(p) || strspn(p, special) > 0;
 
-	if (is_file(target))
+	if (quotes) {
+		special = "\"\\";
 		(void)buf_putc(text, '"');
-	for (const char *p = target; *p != '\0'; p++) {
-		/* The backslash of "\\user" stands before what follows, too. */
-		if (strchr(special, *p) != NULL &&
-		    !(p == target + 1 && *target == '\\'))
+	} else if (*p == '\\' && strspn(p + 1, special) > 0) {
+		(void)buf_putc(text, *p++);
+		(void)buf_putc(text, *p++);
+	}
+	for (; *p != '\0'; p++) {
+		if (strchr(special, *p) != NULL)
 			(void)buf_putc(text, '\\');
 		(void)buf_putc(text, *p);
 	}
-	(void)buf_puts(text, is_file(target) ? "\"\n" : "\n");
+	(void)buf_puts(text, quotes ? "\"\n" : "\n");
 }
 
 /* How many targets there are, or -1: the file has a fault. */

@@ -54,6 +54,7 @@ check_lines(const struct buf *b)
 
 struct text {
 	const char *p, *end;
+	const char *message_end;
 };
 
 static int
@@ -73,15 +74,19 @@ hex(char c)
 static void
 read_qp(struct text t, struct buf *out)
 {
+	size_t begin = out->len;
+
 	for (; t.p < t.end; t.p++) {
 		size_t left = (size_t)(t.end - t.p);
 
 		if (*t.p == '=' && (left == 1 || t.p[1] == '\n')) {
 			/*
 			 * RFC 2045, 6.7 (5): none may be the last thing; who
-			 * leaves it out keeps the newline.
+			 * leaves it out ends the line that it would join, and
+			 * with it the message.
 			 */
-			if (left == 2)
+			if (left == 2 && t.end == t.message_end &&
+			    out->len > begin && out->data[out->len - 1] != '\n')
 				(void)buf_putc(out, '\n');
 			t.p += left > 1;
 		} else if (*t.p == '=' && left > 2 && hex(t.p[1]) >= 0 &&
@@ -123,7 +128,7 @@ line_of(struct text t)
 {
 	const char *lf = memchr(t.p, '\n', (size_t)(t.end - t.p));
 
-	return (struct text){t.p, lf == NULL ? t.end : lf};
+	return (struct text){t.p, lf == NULL ? t.end : lf, t.message_end};
 }
 
 /* A header, and where the body begins. */
@@ -230,13 +235,15 @@ read_entity(
 static void
 check_decoded(const char *stored, size_t len, const struct buf *sent)
 {
+	const char *end = stored + len, *sent_end = buf_str(sent) + sent->len;
+	struct text before = {stored, end, end};
+	struct text after = {buf_str(sent), sent_end, sent_end};
 	struct buf a = {0}, b = {0};
 
 	if (len == 0 || stored[len - 1] != '\n')
 		return;
-	read_entity((struct text){stored, stored + len}, true, false, 0, &a);
-	read_entity((struct text){sent->data, sent->data + sent->len}, true,
-	    false, 0, &b);
+	read_entity(before, true, false, 0, &a);
+	read_entity(after, true, false, 0, &b);
 	need(a.len == b.len &&
 		 (a.len == 0 || memcmp(a.data, b.data, a.len) == 0),
 	    "decodes to the same");
