@@ -193,15 +193,24 @@ may_deliver_locally(
 
 /* Why route_hop() failed, for people. */
 static const char *
-unresolved(const struct conf *c, int error, char *buf, size_t size)
+unresolved(const struct conf *c, const struct next_hop *h, int error, char *buf,
+    size_t size)
 {
+	const struct conf_relay *relay =
+	    h->choice < c->nrelays ? &c->relays[h->choice] : NULL;
+
 	if (error == EPERM)
 		return "LOCALONLY lets no mail go to another machine";
-	if (error == EACCES)
-		return "no credential for the user that SMARTHOST names";
-	if (error != EIO)
+	if (error == EACCES && relay != NULL && relay->user != NULL)
+		(void)snprintf(buf, size,
+		    "AUTHPATH has no line \"%.100s|%.100s:...\" for the user "
+		    "that SMARTHOST names",
+		    relay->user, relay->host);
+	else if (error == EIO)
+		(void)snprintf(
+		    buf, size, "CERTFILE %s cannot be read", c->certfile);
+	else
 		return strerror(error);
-	(void)snprintf(buf, size, "CERTFILE %s cannot be read", c->certfile);
 	return buf;
 }
 
@@ -219,7 +228,7 @@ static int
 resolve_hop(struct runner *r, struct next_hop *h)
 {
 	struct outcome o = {0};
-	char buf[256];
+	char buf[512];
 	int error;
 
 	if (h->resolved)
@@ -230,7 +239,7 @@ resolve_hop(struct runner *r, struct next_hop *h)
 		outcome_set(&o, OUTCOME_DEFER,
 		    error == EPERM ? "4.7.1" : "4.3.5",
 		    "no usable configuration for this next hop: %s",
-		    unresolved(r->in->conf, error, buf, sizeof(buf)));
+		    unresolved(r->in->conf, h, error, buf, sizeof(buf)));
 		if (hops_next_choice(r, h)) {
 			log_event(LOG_QUEUE, LOG_WARNING,
 			    "%s; going on to the next of SMARTHOST", o.text);

@@ -55,10 +55,10 @@ void aliases_parse(struct aliases *a, const char *file, const char *text,
     size_t len, void (*report)(void *arg, const char *line), void *arg);
 
 /*
- * Load a file; a missing one is an empty table.  Returns 0, or -1 with
- * errno (the caller names the file): that of open(2) or read(2), EINVAL not a
- * regular file, EFBIG over ALIASES_FILE_MAX, EPERM writable by others.  *a is
- * an empty table then.
+ * Load a file; a missing one is an empty table.  Returns 0, or -1, with a
+ * report and errno: that of open(2) or read(2), EINVAL not a regular file,
+ * EFBIG over ALIASES_FILE_MAX, EPERM writable by others.  *a is an empty table
+ * then.
  */
 int aliases_load(struct aliases *a, const char *path,
     void (*report)(void *arg, const char *line), void *arg);

@@ -519,23 +519,31 @@ int
 aliases_load(struct aliases *a, const char *path,
     void (*report)(void *arg, const char *line), void *arg)
 {
+	struct aliases_parser p = {.report = report, .arg = arg};
 	struct stat st;
 	char *text;
 	size_t len;
+	int error = EPERM;
 
 	*a = (struct aliases){0};
-	if (read_file(path, ALIASES_FILE_MAX, &text, &len, &st) == -1)
-		return errno == ENOENT ? 0 : -1;
-	/* Who may write it reads root's mail. */
-	if ((st.st_mode & S_IWOTH) != 0) {
+	if (read_file(path, ALIASES_FILE_MAX, &text, &len, &st) == -1) {
+		if ((error = errno) == ENOENT)
+			return 0;
+		complain_about(&p,
+		    xasprintf("%s: cannot read: %s", path, strerror(error)));
+	} else if ((st.st_mode & S_IWOTH) != 0) {
+		/* Who may write it reads root's mail. */
+		complain_about(&p, xasprintf("%s: can be changed by everybody: "
+		    "chmod o-w it", path));
 		free(text);
-		errno = EPERM;
-		return -1;
+	} else {
+		aliases_parse(a, path, text, len, report, arg);
+		a->owner = st.st_uid;
+		free(text);
+		return 0;
 	}
-	aliases_parse(a, path, text, len, report, arg);
-	a->owner = st.st_uid;
-	free(text);
-	return 0;
+	errno = error;
+	return -1;
 }
 
 /* What is wrong with a file that was to be included, or NULL: it is read. */

@@ -295,7 +295,7 @@ load_conf(struct reader *r)
 	return rc;
 }
 
-/* MAILNAME's file: its first word, as 0.14 cuts it. */
+/* MAILNAME's file: its first word, as 0.14 cuts it, if it has one. */
 static int
 load_mailname(struct reader *r)
 {
@@ -313,7 +313,9 @@ load_mailname(struct reader *r)
 	name = text + strspn(text, " \t");
 	name[strcspn(name, BLANKS "#\n")] = '\0';
 	r->line = 1;
-	if (addr_domain_valid(name))
+	if (name[0] == '\0')
+		rc = 0; /* as without it: the host's name */
+	else if (addr_domain_valid(name))
 		compat_strlcpy(c->mailname, name, sizeof(c->mailname));
 	else
 		rc = conf_fail(

@@ -332,7 +332,8 @@ describe_failure(const struct crypto *t, char *error)
 		const char *words;
 	} known[] = {
 	    {SSL_R_WRONG_VERSION_NUMBER,
-		"TLS: the server speaks something else here"},
+		"TLS: the server speaks something else here, perhaps "
+		"SMTP before STARTTLS"},
 	    {SSL_R_UNSUPPORTED_PROTOCOL,
 		"TLS: the server has no TLS 1.2 or newer"},
 	    {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION,

@@ -118,6 +118,11 @@ apply(struct changing *w, struct spool_file *f)
 
 	if (!select_matches(&w->l->o->selection, &f->env, time(NULL)))
 		return;
+	if (w->l->o->op == CTL_RETRY && f->env.hold) {
+		complain("%s: is held, and not tried: release it", f->env.id);
+		w->l->status = EX_UNAVAILABLE;
+		return;
+	}
 	if (w->c->apply(&in->spool, f) != 0) {
 		complain("%s: cannot write: %s", f->env.id, strerror(errno));
 		w->l->status = EX_IOERR;
@@ -352,8 +357,11 @@ ctl_newaliases(struct instance *in)
 	const char *path = in->conf->aliases;
 	int status = EX_OK;
 
-	if (aliases_load(&a, path, report, NULL) != 0) {
-		complain("%s: cannot read: %s", path, strerror(errno));
+	if (aliases_load(&a, path, report, NULL) != 0)
+		return EX_NOINPUT;
+	/* Where it was named, it was meant to be there. */
+	if (strcmp(path, DMA_ALIASES) != 0 && access(path, F_OK) != 0) {
+		complain("%s: %s (ALIASES)", path, strerror(errno));
 		return EX_NOINPUT;
 	}
 	if (a.errors + check_names(&a, in->conf, path) +

@@ -173,8 +173,11 @@ open_spool(struct instance *in, const struct options *o)
 
 	if (spool_open(&in->spool, in->conf->spooldir, in->private_instance,
 		&why) != 0) {
-		(void)snprintf(
-		    text, sizeof(text), "spool %s %s", in->conf->spooldir, why);
+		(void)snprintf(text, sizeof(text), "spool %s %s%s",
+		    in->conf->spooldir, why,
+		    in->private_instance
+			? " (SPOOLDIR: a directory of yours, chmod 700)"
+			: " (chown root:" DMA_GROUP ", chmod 2770)");
 		turn_away(in, o, EX_OSFILE, text);
 	}
 	in->spool.all = in->all;

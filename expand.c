@@ -65,6 +65,15 @@ addr_hash(const struct addr *a)
 	return (size_t)(h ^ h >> 32);
 }
 
+/* Users of this machine have their names in any case. */
+static bool
+same_address(const struct addr *a, const struct addr *b)
+{
+	return addr_is_bare(a) && addr_is_bare(b)
+		   ? ascii_strcasecmp(a->text, b->text) == 0
+		   : addr_equal(a, b);
+}
+
 static bool
 is_same(const struct recipient *a, const struct recipient *b)
 {
@@ -72,7 +81,7 @@ is_same(const struct recipient *a, const struct recipient *b)
 	    strcmp(a->target, b->target) != 0)
 		return false;
 	return (a->target == NULL) == (b->target == NULL) &&
-	       addr_equal(&a->addr, &b->addr);
+	       same_address(&a->addr, &b->addr);
 }
 
 /* The slot that holds the recipient, or the free one where it belongs. */

@@ -54,7 +54,8 @@ install: install-programs install-man install-etc install-spool-dirs \
 	@echo
 	@echo "or, with systemd:"
 	@echo
-	@echo "make install-systemd && systemctl enable --now dma-run.timer"
+	@echo "make install-systemd PREFIX=$(PREFIX) SBIN=$(SBIN) &&"
+	@echo "    systemctl enable --now dma-run.timer"
 
 install-programs: all
 	@mkdir -p $(DESTDIR)$(SBIN) $(AGENTS)
@@ -85,6 +86,8 @@ install-systemd:
 		    -o 0 -g 0 -m 0644 || exit 1; \
 		rm -f $$unit.tmp; \
 	done
+	@test -e $(DESTDIR)$(SBIN)/dmactl || echo "Mind: no" \
+	    "$(DESTDIR)$(SBIN)/dmactl here; PREFIX and SBIN as for install?"
 	@echo "Then: systemctl daemon-reload"
 	@echo "      systemctl enable --now dma-submit.socket"
 	@echo "and, where no cron has the system's run:"
@@ -118,6 +121,8 @@ mailq-link:
 	@$(LINK) $(SBIN)/dma $(PREFIX)/bin/newaliases
 
 uninstall:
+	@test -e $(DMA) || echo "Mind: no $(DMA) here;" \
+	    "PREFIX and SBIN as for install?"
 	@$(UNLINK) $(PREFIX)/lib/sendmail
 	@for name in $(SBIN)/sendmail $(SBIN)/send-mail $(SBIN)/dmactl \
 	    $(PREFIX)/bin/mailq $(PREFIX)/bin/newaliases; do \

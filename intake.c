@@ -107,11 +107,8 @@ report_line(void *arg, const char *line)
 static void
 load_aliases(struct intake *i)
 {
-	const char *path = i->in->conf->aliases;
-
-	if (aliases_load(&i->aliases, path, report_line, NULL) != 0)
-		log_event(LOG_SUBMIT, LOG_ERR, "%s: cannot read: %s", path,
-		    strerror(errno));
+	(void)aliases_load(
+	    &i->aliases, i->in->conf->aliases, report_line, NULL);
 }
 
 void

@@ -170,8 +170,9 @@ maildir_deliver(const struct delivery *d, const char *path)
 	int dir = -1, fresh = open_maildir(path, &dir);
 
 	if (fresh < 0)
-		local_defer(d->outcome, errno == ENOSPC ? "4.2.2" : "4.2.0",
-		    "cannot use the maildir", errno);
+		outcome_set(d->outcome, OUTCOME_DEFER,
+		    errno == ENOSPC ? "4.2.2" : "4.2.0",
+		    "cannot use the maildir %.200s: %s", path, strerror(errno));
 	else
 		deliver_into(d, dir, fresh);
 	if (fresh >= 0)

@@ -177,15 +177,18 @@ lock_mailbox(
 			    errno == EACCES && m->how == MBOX_LOCK_SPOOL;
 
 			outcome_set(o, OUTCOME_DEFER, "4.2.0",
-			    "cannot open the mailbox: %s%s", strerror(errno),
+			    "cannot open the mailbox %.200s: %s%s", m->path,
+			    strerror(errno),
 			    known ? " (chmod 660, chgrp " DMA_GROUP ")" : "");
 			return -1;
 		}
 		if (fstat(a->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 		    st.st_nlink != 1) {
 			(void)close(a->fd);
-			return local_defer(o, "4.2.0",
-			    "the mailbox is not a file with one name", 0);
+			outcome_set(o, OUTCOME_DEFER, "4.2.0",
+			    "the mailbox %.200s is not a file with one name",
+			    m->path);
+			return -1;
 		}
 		if (try_lock(a->fd) && still_there(m->path, &st) &&
 		    fstat(a->fd, &st) == 0) {
@@ -296,8 +299,9 @@ deliver_alone(const struct delivery *d, const struct mbox *m, int64_t deadline)
 		 (errno == EACCES || errno == EPERM || errno == EROFS))
 		deliver_locked(d, m, deadline); /* the other locks must do */
 	else
-		local_defer(
-		    d->outcome, "4.2.0", "cannot lock the mailbox", errno);
+		outcome_set(d->outcome, OUTCOME_DEFER, "4.2.0",
+		    "cannot lock the mailbox %.200s: %s", m->path,
+		    strerror(errno));
 }
 
 void

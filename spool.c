@@ -35,7 +35,7 @@ directory_fault(const struct stat *st, bool private_instance)
 	if (st->st_uid != 0)
 		return "does not belong to root";
 	if (geteuid() != 0 && st->st_gid != getegid())
-		return "does not belong to the spool's group";
+		return "does not belong to the group " DMA_GROUP;
 	return mode == 0770 ? NULL : "is not of mode 2770";
 }
 

@@ -910,8 +910,8 @@ def test_mailbox_of_root_that_user_may_not_write(door, group, mode):
     agent = door.become("local", "root").start("root")
     result, = agent.deliver(door.message())
     assert (result.outcome, result.dsn) == (DEFER, "4.2.0")
-    assert result.text == ("cannot open the mailbox: Permission denied "
-                           "(chmod 660, chgrp mail)")
+    assert result.text == ("cannot open the mailbox %s: Permission denied "
+                           "(chmod 660, chgrp mail)" % path)
     assert agent.finish() == 0
     assert path.read_bytes() == b"old\n"
     assert path.stat()[:6] == before[:6]

@@ -336,7 +336,9 @@ def test_hold_and_release(private, smtp):
     assert private.queue() == [held] and len(sink.messages) == 1
     assert private.logged(held + ": held by uid=%d"
                           % pwd.getpwnam(private.user).pw_uid)
-    assert done(private, "retry", held) == "1 message to be tried now\n"
+    refused = ctl(private, "retry", held)
+    assert (refused.exit, refused.out) == (69, "0 messages to be tried now\n")
+    assert held + ": is held, and not tried: release it" in refused.err
     private.wait_idle()
     assert private.queue() == [held]
     assert done(private, "release", held) == "1 message released\n"

@@ -454,6 +454,7 @@ static void
 test_load(void **state)
 {
 	char path[] = "/tmp/aliases-test-XXXXXX";
+	struct reports r = {0};
 	struct aliases a;
 	int fd;
 
@@ -469,8 +470,9 @@ test_load(void **state)
 	assert_string_equal(targets(&a, "root"), "joe");
 	aliases_free(&a);
 	assert_int_equal(fchmod(fd, 0666), 0);
-	assert_int_equal(aliases_load(&a, path, NULL, NULL), -1);
+	assert_int_equal(aliases_load(&a, path, report, &r), -1);
 	assert_int_equal(errno, EPERM);
+	assert_non_null(strstr(r.text, ": can be changed by everybody: "));
 	aliases_free(&a);
 	close(fd);
 	unlink(path);

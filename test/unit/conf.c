@@ -734,7 +734,10 @@ test_load_mailname(void **state)
 	assert_non_null(c);
 	assert_string_equal(c->mailname, c->hostname);
 	conf_free(c);
-	assert_null(load_with("MAILNAME", write_file("name", "\n", 0644)));
+	c = load_with("MAILNAME", write_file("name", "\n", 0644));
+	assert_non_null(c);
+	assert_string_equal(c->mailname, c->hostname);
+	conf_free(c);
 	assert_null(load_with("MAILNAME", write_file("name", "a@b\n", 0644)));
 	assert_non_null(strstr(error.text, "/name:1: \"a@b\""));
 }

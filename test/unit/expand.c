@@ -316,6 +316,7 @@ test_duplicates(void **state)
 	assert_int_equal(add(&w, "Joe@x.example", &why), 0);
 	assert_int_equal(add(&w, "joe", &why), 0);
 	assert_int_equal(add(&w, "joe@h.example", &why), 0);
+	assert_int_equal(add(&w, "JOE", &why), 0);
 	assert_string_equal(list(&w), "joe@x.example Joe@x.example joe");
 	end(&w);
 }

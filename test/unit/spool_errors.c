@@ -352,7 +352,7 @@ directories_that_are_none(void **state)
 	user = 1000;
 	assert_int_equal(spool_open(&s, dir, false, &why), -1);
 	user = 0;
-	assert_string_equal(why, "does not belong to the spool's group");
+	assert_string_equal(why, "does not belong to the group " DMA_GROUP);
 	disguise = NULL;
 	no_stat = 1;
 	assert_int_equal(spool_open(&s, dir, true, &why), -1);
