@@ -461,6 +461,11 @@ reap_agent(struct runner *r, struct agent *a)
 		agent_refused(r, a, status);
 	else
 		agent_crashed(r, a, status);
+	if (pid == 0) {
+		r->left =
+		    xreallocarray(r->left, r->nleft + 1, sizeof(*r->left));
+		r->left[r->nleft++] = a->pid;
+	}
 	free_agent(r, a);
 	r->progress = true;
 }
@@ -586,6 +591,9 @@ agents_tidy(struct runner *r)
 {
 	struct agent *next;
 
+	for (size_t i = r->nleft; i-- > 0;)
+		if (waitpid(r->left[i], NULL, WNOHANG) != 0)
+			r->left[i] = r->left[--r->nleft];
 	for (struct agent *a = r->agents; a != NULL; a = next) {
 		next = a->next;
 		if (is_overdue(r, a))

@@ -153,14 +153,17 @@ destination:
 
 /* ---- Complaints ---- */
 
-/* "file:line: ...", of the last token's line; word may be NULL. */
+/*
+ * "file:line: ...", of the last token's line; word may be NULL.  Who mails a
+ * user reads it, but not the words of his ~/.forward, which may be private.
+ */
 static char *
 fault_text(const struct aliases_parser *p, const char *word, const char *what)
 {
-	return word != NULL ? xasprintf("%s:%u: \"%.100s\" %s", p->file,
-				  p->token_line, word, what) :
-			      xasprintf("%s:%u: %s", p->file, p->token_line,
-				  what);
+	if (word == NULL)
+		return xasprintf("%s:%u: %s", p->file, p->token_line, what);
+	return xasprintf("%s:%u: \"%.100s\" %s", p->file, p->token_line,
+	    p->is_forward ? "..." : word, what);
 }
 
 /* text is ours to free. */

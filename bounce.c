@@ -163,10 +163,33 @@ is_global(const struct notice *n)
 }
 
 /* Whom an address stands for in told.<uid>, and up to when notices reach. */
+#define NOTICE_SECONDS (3600 / NOTICES_PER_HOUR)
 struct told {
 	uint64_t who;
 	int64_t until; /* each notice takes its part of an hour's */
 };
+
+/* Of each owner: one user's notices must not put off another's. */
+static uint64_t
+told_who(const struct notice *n)
+{
+	uint64_t who = checksum_update(
+	    CHECKSUM_INIT, &n->f->env.uid, sizeof(n->f->env.uid));
+
+	return checksum_update(who, n->to.text, strlen(n->to.text));
+}
+
+/* The file, locked, with what it says; -1: nothing is counted. */
+static int
+open_told(const struct spool *s, struct told *all)
+{
+	const size_t size = NOTICES_ADDRS * sizeof(*all);
+	int fd = spool_lock_told(s);
+
+	if (fd != -1 && pread(fd, all, size, 0) != (ssize_t)size)
+		memset(all, 0, size);
+	return fd;
+}
 
 /*
  * No storm: an address gets an hour's notices at once, then each waits for its
@@ -178,16 +201,13 @@ spread_out(struct notice *n, const struct spool *s)
 {
 	int64_t now = n->env.arrival, *until;
 	int64_t latest = now + 3600 + NOTICES_WAIT_MAX;
-	struct told all[NOTICES_ADDRS] = {0};
-	uint64_t who =
-	    checksum_update(CHECKSUM_INIT, n->to.text, strlen(n->to.text));
-	int fd = spool_lock_told(s);
+	uint64_t who = told_who(n);
+	struct told all[NOTICES_ADDRS];
+	int fd = open_told(s, all);
 	size_t at = 0;
 
 	if (fd == -1)
 		return;
-	if (pread(fd, all, sizeof(all), 0) != (ssize_t)sizeof(all))
-		memset(all, 0, sizeof(all));
 	for (size_t i = 0; i < ARRAY_LEN(all) && all[at].who != who; i++)
 		if (all[i].who == who || all[i].until < all[at].until)
 			at = i;
@@ -196,30 +216,41 @@ spread_out(struct notice *n, const struct spool *s)
 	if (all[at].who != who || *until < now || *until > latest)
 		*until = now;
 	all[at].who = who;
-	*until += 3600 / NOTICES_PER_HOUR;
+	*until += NOTICE_SECONDS;
 	if (*until > latest)
 		*until = latest;
 	if (pwrite(fd, all, sizeof(all), 0) == -1)
 		*until = now; /* no room to count in: nothing waits */
 	(void)close(fd);
-	if (*until <= now + 3600)
-		return;
-	n->env.next_try = *until - 3600;
-	log_event(LOG_BOUNCE, LOG_WARNING,
-	    "%s: notice %s waits for %lld seconds: more than %d an hour",
-	    n->f->env.id, n->env.id, (long long)(n->env.next_try - now),
-	    NOTICES_PER_HOUR);
+	if (*until > now + 3600)
+		n->env.next_try = *until - 3600;
 }
 
-/* Commit the notice; that it was committed before is as good. */
+/* It came to nothing, and is tried again: it counts once. */
+static void
+take_back(const struct notice *n, const struct spool *s)
+{
+	struct told all[NOTICES_ADDRS];
+	uint64_t who = told_who(n);
+	int saved = errno, fd = open_told(s, all);
+
+	for (size_t i = 0; fd != -1 && i < ARRAY_LEN(all); i++)
+		if (all[i].who == who) {
+			all[i].until -= NOTICE_SECONDS;
+			(void)pwrite_full(fd, all, sizeof(all), 0);
+			break;
+		}
+	if (fd != -1)
+		(void)close(fd);
+	errno = saved;
+}
+
+/* Its file; that it was committed before is as good. */
 static int
-commit(struct notice *n, const struct spool *s)
+make(struct notice *n, const struct spool *s)
 {
 	const struct envelope *e = &n->f->env;
 
-	fill_envelope(n, s);
-	n->global = is_global(n);
-	spread_out(n, s);
 	/* Who died right after the rename had not made it durable. */
 	if (spool_create(s, &n->env, &n->draft) == -1)
 		return errno == EEXIST ? spool_sync(s) : -1;
@@ -238,6 +269,26 @@ commit(struct notice *n, const struct spool *s)
 	}
 	if (spool_commit(s, &n->draft) == -1 && errno != EEXIST)
 		return -1;
+	return 0;
+}
+
+static int
+commit(struct notice *n, const struct spool *s)
+{
+	fill_envelope(n, s);
+	n->global = is_global(n);
+	spread_out(n, s);
+	if (make(n, s) == -1) {
+		take_back(n, s);
+		return -1;
+	}
+	if (n->env.next_try > n->env.arrival)
+		log_event(LOG_BOUNCE, LOG_WARNING,
+		    "%s: notice %s waits for %lld seconds: more than %d an "
+		    "hour",
+		    n->f->env.id, n->env.id,
+		    (long long)(n->env.next_try - n->env.arrival),
+		    NOTICES_PER_HOUR);
 	return 0;
 }
 

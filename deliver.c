@@ -539,11 +539,37 @@ enqueue_again(struct runner *r, struct message *m)
 	return last != NULL;
 }
 
+/*
+ * Others wait to be opened, and this one waits for its turn at another next
+ * hop: it makes room where its file says all there is to know, that is, where
+ * nobody whom this pass is over for is open still.
+ */
+static void
+make_way(struct runner *r, struct message *m)
+{
+	if (r->open_messages < r->open_max / 2 &&
+	    r->open_recipients < OPEN_RECIPIENTS_MAX / 2)
+		return;
+	for (size_t i = 0; i < m->file.env.nrecipients; i++)
+		if (m->pass[i] == PASS_OVER &&
+		    (recipient_open(&m->file.env.recipients[i]) ||
+			recipient_owed(&m->file.env.recipients[i])))
+			return;
+	if (m->unsynced && spool_file_sync(&m->file) != 0)
+		return;
+	message_free(r, m);
+	r->progress = true;
+}
+
 void
 deliver_release(struct runner *r, struct message *m)
 {
-	if (m->jobs > 0 || m->entry->items > 0 || m->nunwritten > 0)
+	if (m->jobs > 0 || m->nunwritten > 0)
 		return;
+	if (m->entry->items > 0) {
+		make_way(r, m);
+		return;
+	}
 	if (enqueue_again(r, m))
 		r->progress = true;
 	else

@@ -37,7 +37,8 @@ hops_is_local(const struct next_hop *h)
 static void
 make_key(char *dst, size_t size, const char *key, const struct entry *alone)
 {
-	(void)snprintf(dst, size, "%s%s%s", key, alone == NULL ? "" : "#",
+	/* No address has a tab. */
+	(void)snprintf(dst, size, "%s%s%s", key, alone == NULL ? "" : "\t",
 	    alone == NULL ? "" : alone->id);
 }
 
@@ -356,6 +357,21 @@ starves(const struct runner *r, const struct next_hop *h)
 	       hops_have_work(r, h);
 }
 
+/* It had its turn: of hops without an agent the first here gets the next. */
+static void
+move_last(struct runner *r, struct next_hop *h)
+{
+	struct next_hop **at = &r->hops;
+
+	while (*at != h)
+		at = &(*at)->next;
+	*at = h->next;
+	while (*at != NULL)
+		at = &(*at)->next;
+	h->next = NULL;
+	*at = h;
+}
+
 /*
  * All agents that we may have are at other hops, which may have work for
  * days.  One of them ends with the jobs that it has: of the hop that has most
@@ -375,8 +391,10 @@ make_room(struct runner *r)
 		if (most == NULL || a->hop->agents > most->hop->agents)
 			most = a;
 	}
-	if (most != NULL)
-		most->closing = true;
+	if (most == NULL)
+		return;
+	most->closing = true;
+	move_last(r, most->hop);
 }
 
 static void

@@ -180,9 +180,12 @@ finish(struct group *g)
 		remove_old(g);
 		g->taken++;
 	} else {
+		int error = errno;
+
 		log_event(LOG_QUEUE, LOG_ERR, "%s: cannot take it over: %s",
-		    g->old[0].name, strerror(errno));
-		g->stop = true;
+		    g->old[0].name, strerror(error));
+		/* What is wrong with this one must not stop the others. */
+		g->stop = error != EIO && error != EINVAL;
 	}
 	for (size_t i = 0; i < g->count; i++)
 		spool_old_close(&g->old[i]);

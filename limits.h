@@ -124,7 +124,8 @@
 /*
  * A runner that is silent for so long, all its pauses together, may have been
  * stopped by its user, again and again, who must not keep another's mailbox
- * locked (V-21): less than others wait.
+ * locked (V-21): less than others wait.  Nor may one that is busy for longer:
+ * then the lock is free for a moment.
  */
 #define MBOX_IDLE_MS (MBOX_LOCK_MS / 2)
 

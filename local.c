@@ -112,6 +112,10 @@ deliver(struct local *l, const struct job *j, struct outcome *o)
 	    xasprintf("%s%s%s@%s", l->role == LOCAL_ALIAS ? name : l->user,
 		extension != NULL ? "+" : "",
 		extension != NULL ? extension : "", l->host);
+	/* As Delivered-To will have it, by which a loop is known. */
+	for (char *p = d.address; *p != '\0'; p++)
+		if ((unsigned char)*p <= ' ' || *p == 0x7f)
+			*p = '_';
 	if (l->role == LOCAL_ALIAS)
 		forward_deliver_alias(&d);
 	else
@@ -228,6 +232,7 @@ do_jobs(struct agent *a)
 		j.fd = fd;
 		(void)sigprocmask(SIG_BLOCK, &polite, NULL);
 		do_job(a, &j);
+		mbox_give_way(&a->local);
 		(void)sigprocmask(SIG_UNBLOCK, &polite, NULL);
 		job_free(&j);
 	}

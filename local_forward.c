@@ -240,11 +240,18 @@ static int
 parse_target(const struct delivery *d, const char *text, struct mailbox *m)
 {
 	const char *why = "is not for dma-local";
+	/* Who mails a user reads this, but not his ~/.forward. */
+	bool is_private =
+	    d->local->role == LOCAL_USER && text != d->local->mailbox;
 
 	if (mailbox_parse(m, text, &why) == 0 && m->kind != MAILBOX_LMTP)
 		return 0;
-	outcome_set(d->outcome, OUTCOME_DEFER, "4.3.5", "\"%.100s\" %s",
-	    text != NULL ? text : "", why);
+	if (is_private)
+		outcome_set(d->outcome, OUTCOME_DEFER, "4.3.5",
+		    "a line of the .forward file %s", why);
+	else
+		outcome_set(d->outcome, OUTCOME_DEFER, "4.3.5", "\"%.100s\" %s",
+		    text != NULL ? text : "", why);
 	return -1;
 }
 

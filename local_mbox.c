@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -81,6 +82,15 @@ mbox_release(struct local *l)
 	l->have_lock = false;
 }
 
+void
+mbox_give_way(struct local *l)
+{
+	if (!l->have_lock || now_ms() - l->locked_at < MBOX_IDLE_MS)
+		return;
+	mbox_release(l);
+	(void)poll(NULL, 0, 2 * MBOX_POLL_MAX_MS); /* who waits looks */
+}
+
 /*
  * The dotlock in the mail directory.  What cannot be had is not asked for
  * again by this process: each time may take as long.
@@ -93,6 +103,7 @@ take_spool_lock(const struct delivery *d, const struct mbox *m)
 	if (!l->have_lock && l->lock_status == 0) {
 		l->lock_status = ask_for_lock();
 		l->have_lock = l->lock_status == 0;
+		l->locked_at = now_ms();
 	}
 	if (l->have_lock) { /* kept young */
 		(void)utimensat(

@@ -44,7 +44,8 @@ struct local {
 	int64_t wait_ms;   /* for locks */
 	/* His mailbox in the mail directory, whose dotlock dma-become makes. */
 	bool have_lock;
-	int lock_status; /* why not: a BECOME_*, or 0 */
+	int64_t locked_at; /* now_ms() */
+	int lock_status;   /* why not: a BECOME_*, or 0 */
 };
 
 /* One job of it. */
@@ -120,6 +121,9 @@ void mbox_deliver(
 
 /* Give the dotlock back: what follows may take long. */
 void mbox_release(struct local *l);
+
+/* The same for a moment, if we had it for as long as others may wait. */
+void mbox_give_way(struct local *l);
 
 void maildir_deliver(const struct delivery *d, const char *path);
 

@@ -11,6 +11,7 @@
  */
 #include "log.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <errno.h>
@@ -29,6 +30,7 @@
 #define LOG_LINE_MAX 2048 /* bytes of text */
 #define LOG_TAG_MAX  32
 #define LOG_HOST_MAX 64
+#define LOG_SLACK    (1 << 20) /* bytes that others append meanwhile */
 
 extern char **environ;
 
@@ -100,6 +102,22 @@ log_open(enum log_target target, const char *path, int create, const char *tag)
 	return 0;
 }
 
+/*
+ * A limit on the size of files would cut the line, and whoever writes next
+ * would go on in it.
+ */
+static bool
+has_room(size_t len)
+{
+	struct rlimit l;
+	struct stat st;
+
+	return getrlimit(RLIMIT_FSIZE, &l) == -1 ||
+	       l.rlim_cur == RLIM_INFINITY || fstat(state.fd, &st) == -1 ||
+	       !S_ISREG(st.st_mode) ||
+	       (rlim_t)st.st_size + len + LOG_SLACK <= l.rlim_cur;
+}
+
 /* One write(2): several processes append to the same file. */
 static int
 write_line(const char *text)
@@ -117,6 +135,10 @@ write_line(const char *text)
 	    state.host, state.ident, (long)getpid(), text);
 	(void)printable(line, sizeof(line), line, (size_t)len);
 	line[len] = '\n';
+	if (!has_room((size_t)len + 1)) {
+		errno = EFBIG;
+		return -1;
+	}
 	return write_full(state.fd, line, (size_t)len + 1);
 }
 

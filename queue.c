@@ -469,6 +469,7 @@ runner_free(struct runner *r)
 	deliver_abandon_all(r);
 	hops_free(r);
 	entries_free(r);
+	free(r->left);
 	free(r->record);
 }
 
@@ -505,7 +506,12 @@ run(struct instance *in, bool due_only)
 	do {
 		r.wake = spool_wake_open(&in->spool); /* R2 */
 		scan(&r);
-		work(&r);
+		do {
+			work(&r);
+			/* What came during its last fsync. */
+			if (r.wake >= 0)
+				read_wakes(&r);
+		} while (!finished(&r));
 		if (r.wake >= 0)
 			(void)close(r.wake); /* R4 */
 		r.wake = -1;

@@ -161,6 +161,8 @@ struct runner {
 	size_t items, nhops, hops_most; /* at the last, idle ones are freed */
 	struct agent *agents;
 	unsigned nagents;
+	pid_t *left; /* given up before they ended: to be waited for */
+	size_t nleft;
 	int64_t slots_again[2]; /* now_ms(): none was free; by own */
 	struct message *open;   /* messages that we hold */
 	size_t open_messages, open_max, open_recipients;

@@ -97,8 +97,12 @@ get_reply_line(
 
 	if (net_getline(&s->net, max, &line, &len) == -1)
 		return -1;
-	if (len > 4)
+	/* What has no code is no reply, but shown by -v all the same. */
+	if (len > 4 && strspn(line, "0123456789") == 3 &&
+	    (line[3] == ' ' || line[3] == '-'))
 		smtp_hide_secret(s, line + 4, len - 4);
+	else
+		smtp_hide_secret(s, line, len);
 	smtp_trace_reply(s, line, len);
 	if (smtp_parse_reply_line(r, line, len, more) == -1)
 		return -1;

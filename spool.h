@@ -145,6 +145,7 @@ struct spool_file {
  *	EWOULDBLOCK somebody else has it
  *	EPERM	    not ours: another owner (and not s->all)
  *	EBADMSG	    does not decode; with lock it now is bad.<id>
+ *	EIO	    or could not be renamed so
  */
 int spool_file_open(
     const struct spool *s, const char *id, bool lock, struct spool_file *f);

@@ -94,7 +94,9 @@ put_aside(const struct spool *s, const char *id, const char *prefix)
 static void
 quarantine(const struct spool *s, const char *id, const char *what)
 {
-	if (put_aside(s, id, "bad.") == 0)
+	bool aside = put_aside(s, id, "bad.") == 0;
+
+	if (aside)
 		log_event(LOG_QUEUE, LOG_CRIT,
 		    "%s: %s; kept as bad.%s, not delivered", id, what, id);
 	else
@@ -102,7 +104,7 @@ quarantine(const struct spool *s, const char *id, const char *what)
 		    "%s: %s; not delivered; cannot rename it: %s", id, what,
 		    strerror(errno));
 	(void)spool_sync(s);
-	errno = EBADMSG;
+	errno = aside ? EBADMSG : EIO; /* it is still in the queue */
 }
 
 /* Returns 0, or -1 with errno; EBADMSG: no file that we would have made. */

@@ -536,13 +536,13 @@ test_forward_faults(void **state)
 	static const struct {
 		const char *text, *report;
 	} cases[] = {
-	    {":include:/list", "f:1: \":include:/list\" is not allowed"},
-	    {"me\n\nerror:550 no\n", "f:3: \"error:550 no\" is not allowed"},
-	    {"|/bin/a b", "f:1: \"b\" follows a command"},
-	    {"\"|exec /bin/a\"", "f:1: \"\"|exec /bin/a\"\" is no command"},
+	    {":include:/list", "f:1: \"...\" is not allowed"},
+	    {"me\n\nerror:550 no\n", "f:3: \"...\" is not allowed"},
+	    {"|/bin/a b", "f:1: \"...\" follows a command"},
+	    {"\"|exec /bin/a\"", "f:1: \"...\" is no command"},
 	    {"\"|/bin/a || exit 75\"", "is for a shell"},
 	    {"~/", "must be ~/file"},
-	    {"a@@b", "f:1: \"a@@b\" "},
+	    {"a@@b", "f:1: \"...\" "},
 	    {"</etc/passwd>", "begins like a file or a command"},
 	    {"Me <|/bin/sh>", "begins like a file or a command"},
 	    {"<~/x>", "begins like a file or a command"},
