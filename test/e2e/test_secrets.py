@@ -22,9 +22,9 @@ WORD = base64.b64encode(PASSWORD.encode()).decode()
 HELLO = "S: 220 x\nC: EHLO *\nS: 250-x\nS: 250 AUTH "
 
 
-def relay(private, smtp, text, **keys):
+def relay(private, smtp, text, user="u", **keys):
     script = smtp.script(text)
-    private.relay(script, "INSECURE", login="u:" + PASSWORD, **keys)
+    private.relay(script, "INSECURE", login="%s:%s" % (user, PASSWORD), **keys)
     return script
 
 
@@ -59,6 +59,23 @@ def test_a_line_without_end_that_repeats_it(private, smtp):
           "S- 535 wrong: %s\n! close\n" % PASSWORD)
     result = private.run("-v", "b@x.example", text="Subject: s\n\nx\n")
     assert "wrong: *****" in result.err
+
+
+@pytest.mark.parametrize("said", [
+    base64.b64encode(b"\0user\0" + PASSWORD.encode()).decode(),
+    WORD, PASSWORD, "535" + WORD])
+@pytest.mark.parametrize("asked", [
+    "PLAIN\nC: AUTH PLAIN *\n",
+    "LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: *\n"
+    "S: 334 UGFzc3dvcmQ6\nC: *\n"], ids=["PLAIN", "LOGIN"])
+def test_a_server_that_repeats_it_without_a_code(private, smtp, asked, said):
+    """Our own line comes back: no reply, but -v shows it."""
+    relay(private, smtp, HELLO + asked + "S: %s\n" % said, user="user")
+    result = private.run("-v", "b@x.example", text="Subject: s\n\nx\n")
+    assert re.search(r"^S: \S*\*{5}", result.err, re.M), result
+    assert "status=deferred" in private.log()
+    shown = (result.err + private.log() + private.mailq()).encode()
+    assert not [x for x in private.secrets if x in shown]
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
