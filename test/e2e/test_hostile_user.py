@@ -7,6 +7,7 @@ import ctypes
 import os
 import pathlib
 import pwd
+import re
 import signal
 import subprocess
 import time
@@ -134,6 +135,25 @@ def test_limits_of_the_caller(system, name, values):
         assert held(system) == [queued]
         for entry in set(os.listdir(system.spool)) - set(before):
             os.unlink(system.spool / entry)
+
+
+@pytest.mark.rows("V-14")
+def test_limit_that_would_cut_a_line_of_the_log(system):
+    """The next user would go on in that line: it is not begun."""
+    old = "%s\n" % ("x" * 40000)
+    for room in (1, 40, 80, 200):
+        system.log_path.write_text(old)
+        attack(system, limit("FSIZE", len(old) + room))
+        system.submit("-odq", "b@x.example", user="bob")
+        for name in system.queue():
+            os.unlink(system.spool / name)
+        new = system.log().removeprefix(old)
+        assert len(new) < len(old)
+        assert "from=<bob@client.example>" in new and new.endswith("\n")
+        head = r"\w{3} [ \d]\d [\d:]{8} \S+ \S+\[\d+\]: "
+        lines = new.splitlines()
+        assert all(re.match(head, line) for line in lines), lines
+        assert len(re.findall(head, new)) == len(lines), lines
 
 
 @pytest.mark.rows("V-16")
