@@ -239,6 +239,23 @@ while True:
     assert private.queue() == [] and len(private.mbox()) == 1
 
 
+def test_no_address_is_that_of_what_travels_alone(private):
+    """Not even one that has the other message's id."""
+    queue_some(private, 1, private.user)
+    (first,) = private.queue()
+    path = private.spool / first
+    path.write_bytes(path.read_bytes().replace(
+        b"crashes 0000000000", b"crashes 0000000003", 1))
+    assert state(private)["crashes"] == 3
+    other = "%s#%s" % (private.user, first)
+    queue_some(private, 1, "-f", "", other)
+    flush(private)
+    assert private.logged(r"%s: to=<%s>.*status=sent"
+                          % (first, private.user))
+    assert private.logged(r"to=<%s>.*status=bounced" % other)
+    assert len(private.mbox()) == 1
+
+
 def arrival(private, name):
     data = (private.spool / name).read_bytes()
     return int(re.search(rb"\narrival (\d+)\n", data)[1])
