@@ -38,6 +38,7 @@ LOCKED = "is locked by another program"
 CAP_SYS_RESOURCE = 24
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 RECORD_MAX = 160 * 1024
+AHEAD = 40  # jobs that wait, so that an agent is never idle
 SANITIZED = "sanitize" in os.environ.get("MAKEFLAGS", "")
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -1283,6 +1284,35 @@ def test_locks_that_stay(door):
     assert [agent.finish(60) for agent in agents] == [0] * 3
     assert door.names() == ["alice.lock", "bob.lock", "dmatest.lock"]
     assert other.read_text() == text
+
+
+@as_root
+@pytest.mark.rows("V-21")
+def test_busy_agent_gives_the_lock_back(door):
+    """There is always a next job, and no pause in which to ask for it: in the
+    time that others wait for the lock it is free for a moment."""
+    def lock():
+        try:
+            return (door.mail / "bob.lock").stat().st_ino
+        except FileNotFoundError:
+            return None
+
+    path = door.message()
+    agent = door.become("local", "bob").start("bob")
+    assert agent.deliver(path)[0].outcome == SENT
+    first, end, done = lock(), time.monotonic() + 20, 1
+    assert first is not None
+    for number in range(2, 2 + AHEAD):
+        agent.hand_over(path, number)
+    while lock() == first:
+        assert time.monotonic() < end, "%d messages, one lock" % done
+        done += 1
+        assert agent.results(done)[0].outcome == SENT
+        agent.hand_over(path, done + AHEAD)
+    for number in range(done + 1, done + AHEAD + 1):
+        assert agent.results(number)[0].outcome == SENT
+    assert agent.finish() == 0
+    assert door.names() == ["bob"]
 
 
 @as_root
