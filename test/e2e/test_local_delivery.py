@@ -160,6 +160,7 @@ def test_all_that_a_forward_names(system, homes, smtp):
     assert sorted(os.listdir(system.maildir)) == ["alice", "bob"]
 
 
+PRIVATE_WORD = "canary-of-bob"
 REFUSED = {
     "nobody may read": ".forward: Permission denied",
     "others may write": "forward: can be changed by others",
@@ -196,15 +197,15 @@ def make_refused(homes, kind):
         elif kind == "too large":
             text = "# x\n" * 20000
         elif kind == "broken":
-            text = "\\bob\njoe@@x\n"
+            text = "\\bob\n%s@@x\n" % PRIVATE_WORD
         elif kind == "an included list":
-            text = ":include:/etc/passwd\n"
+            text = ":include:/%s\n" % PRIVATE_WORD
         elif kind == "no whole path":
-            text = "\"|exec procmail\"\n"
+            text = "\"|exec procmail %s\"\n" % PRIVATE_WORD
         elif kind == "for a shell":
-            text = "\"|/bin/true || exit 75\"\n"
+            text = "\"|/bin/true %s || exit 75\"\n" % PRIVATE_WORD
         elif kind == "a NUL":
-            text = "\\bob\0\n"
+            text = "%s\0\n" % PRIVATE_WORD
         homes.put("bob", ".forward", text, mode, owner)
 
 
@@ -225,6 +226,8 @@ def test_forwards_that_are_not_used(system, homes):
         system.flush()
         homes.deferred(why)
         assert why in system.mailq()
+        # Who mails him is told the fault, but not his words.
+        assert PRIVATE_WORD not in system.log() + system.mailq()
         assert system.mailbox("bob") == []
         remove(path)
         system.flush()
@@ -239,6 +242,17 @@ def test_forwards_that_are_not_used(system, homes):
     system.submit("-odq", "bob", text=TEXT)
     system.flush()
     assert len(system.mailbox("bob")) == 1
+
+
+def test_file_that_cannot_be_is_named(system, homes):
+    """One of an alias, and one of a ~/.forward."""
+    system.aliases("list: /nonexistent/of-alias\n")
+    homes.put("bob", ".forward", "/nonexistent/of-bob\n")
+    system.submit("-odq", "list", "bob", text=TEXT)
+    system.flush()
+    for name in "of-alias", "of-bob":
+        why = "the mailbox /nonexistent/%s: No such file" % name
+        assert why in system.log() and why in system.mailq()
 
 
 def test_home_that_is_not_there(system, homes):
@@ -294,6 +308,20 @@ def test_loop(system, homes):
     system.submit("bob", text="Delivered-To: bob@client.example\n" + TEXT)
     system.wait_delivered()
     assert len(system.mailbox("bob")) == 1
+
+
+def test_loop_of_an_extension_with_a_blank(system, homes):
+    """The line that tells of it has '_' there."""
+    homes.put("bob", ".forward", "\"|%s 0\"\n" % homes.catch)
+    for name, status in (("a_b", "bounced"), ("a_c", "sent")):
+        system.log_path.write_text("")
+        system.submit("-odq", "-f", "", '"bob+a b"', text=(
+            "Delivered-To: bob+%s@client.example\n" % name + TEXT))
+        system.flush()
+        assert "status=" + status in system.log(), system.log()
+        assert ("dsn=5.4.6" in system.log()) == (status == "bounced")
+    text, = homes.caught()
+    assert "\nDelivered-To: bob+a_b@client.example\n" in text
 
 
 def test_extension(system, homes):
