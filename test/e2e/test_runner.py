@@ -497,7 +497,8 @@ def test_relay_without_its_credential_is_passed_over(private, agent):
     queue_some(private, 2)
     flush(private)
     assert private.queue() == []
-    assert private.logged(r'AUTHPATH has no line "me\|one\.example:')
+    assert private.logged(
+        r'AUTHPATH has no line "me\|one\.example:\.\.\."')
 
 
 # ---- What a crash, another program or a person left ----

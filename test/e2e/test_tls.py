@@ -275,6 +275,18 @@ def test_plain_text_to_the_port_of_tls(private, smtp):
         private.mailq())
 
 
+def test_tls_to_a_port_of_plain_text(private, smtp):
+    """The other way round: its greeting is no TLS.  Where that comes before
+    our first word, net.c says it in words of its own."""
+    def greet(connection, _):
+        connection.fill()  # with what we say first
+        connection.buffer.clear()
+        return "220 x ESMTP"
+
+    deliver(private, smtp.sink(answers={"GREETING": greet}), "SECURETRANSFER")
+    assert "perhaps SMTP before STARTTLS" in private.mailq()
+
+
 @pytest.mark.parametrize("password", [
     "with blanks", "a:b|c", "#hash", "\u00fcml\u00e4ut", "x" * 500])
 def test_passwords_of_all_kinds(private, smtp, password):
