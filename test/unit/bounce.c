@@ -1104,6 +1104,51 @@ no_storm(void **state)
 	}
 }
 
+/* How long the notice waits that is made now. */
+static int64_t
+wait_of_next(void)
+{
+	struct spool_file f;
+	int64_t wait;
+
+	settle();
+	assert_int_equal(spool_file_open(&spool, notice, true, &f), 0);
+	wait = f.env.next_try == 0 ? 0 : f.env.next_try - f.env.arrival;
+	spool_file_close(&f);
+	spool_file_close(&file);
+	return wait;
+}
+
+/* However often the disk refused it: it counts once. */
+static void
+failed_ones_do_not_count(void **state)
+{
+	(void)state;
+	queue(&usual);
+	fsync_fails = true;
+	for (int i = 0; i < NOTICES_PER_HOUR + 2; i++)
+		assert_int_equal(
+		    bounce_settle(&spool, conf, &file, notice, &parked), -1);
+	fsync_fails = false;
+	assert_int_equal(wait_of_next(), 0);
+}
+
+/* What one user's mail comes back with does not put off another's notices. */
+static void
+owners_count_apart(void **state)
+{
+	(void)state;
+	for (int i = 0; i < NOTICES_PER_HOUR + 1; i++) {
+		queue(&usual);
+		(void)wait_of_next();
+	}
+	queue(&usual);
+	file.env.uid++;
+	assert_int_equal(wait_of_next(), 0);
+	queue(&usual);
+	assert_in_range(wait_of_next(), 1, 3600);
+}
+
 /* None waits longer than a day, and a clock that was wrong puts off none. */
 static void
 no_endless_wait(void **state)
@@ -1149,7 +1194,8 @@ main(void)
 	    T(postmaster_did_not_get_it), T(warning_is_complete),
 	    T(warning_committed_before), T(warning_fails), T(no_warning),
 	    T(warning_is_lost), T(success_is_complete),
-	    T(success_marked_in_part), T(no_storm), T(no_endless_wait)};
+	    T(success_marked_in_part), T(no_storm), T(no_endless_wait),
+	    T(failed_ones_do_not_count), T(owners_count_apart)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
