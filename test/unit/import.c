@@ -16,8 +16,10 @@
 
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -29,6 +31,19 @@
 
 static char dir[64], log_path[80];
 static struct instance in;
+static ino_t unreadable; /* a file that the disk does not give, or 0 */
+
+ssize_t
+pread(int fd, void *p, size_t len, off_t offset)
+{
+	struct stat st;
+
+	if (unreadable != 0 && fstat(fd, &st) == 0 && st.st_ino == unreadable) {
+		errno = EIO;
+		return -1;
+	}
+	return (ssize_t)syscall(SYS_pread64, fd, p, len, offset);
+}
 
 static int
 setup(void **state)
@@ -44,6 +59,7 @@ setup(void **state)
 	    spool_open(&in.spool, dir, true, &why) == -1)
 		return -1;
 	in.all = in.spool.all = true;
+	unreadable = 0;
 	in.conf = conf_parse("test", text, strlen(text), true, &error);
 	(void)snprintf(log_path, sizeof(log_path), "%s.log", dir);
 	return in.conf == NULL ? -1 : log_open(LOG_TO_FILE, log_path, 1, NULL);
@@ -249,6 +265,35 @@ too_large(void **state)
 	assert_true(exists("Q1.0") && exists("M1.0"));
 }
 
+/* A bad block in one of them does not keep the others. */
+static void
+unreadable_message(void **state)
+{
+	static const char *const names[] = {"M1.0", "M2.0", "M3.0"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct stat st;
+
+		pair("1", 0, "a@x.example", "b@x.example");
+		pair("2", 0, "a@x.example", "c@x.example");
+		pair("3", 0, "a@x.example", "d@x.example");
+		assert_int_equal(fstatat(in.spool.dirfd, names[i], &st, 0), 0);
+		unreadable = st.st_ino;
+		take_over();
+		assert_int_equal(seen.messages, 2);
+		assert_int_equal(seen.old, 2);
+		assert_true(exists(names[i]));
+		/* It is tried anew by the next run, which finds it well. */
+		unreadable = 0;
+		take_over();
+		assert_int_equal(seen.messages, 3);
+		assert_int_equal(seen.old + seen.notes, 0);
+		assert_int_equal(teardown(state), 0);
+		assert_int_equal(setup(state), 0);
+	}
+}
+
 static const char *const broken[] = {"", "\n", "ID: 1\n",
     "Sender: a@x.example\n", "Recipient: b@x.example\n",
     "Sender: a@x.example\nRecipient: b@x.example",
@@ -405,8 +450,8 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {T(one_message),
 	    T(many_recipients), T(addresses_are_todays), T(unended_line),
-	    T(too_large), T(broken_text), T(locked), T(odd_files),
-	    T(only_the_systems_run), T(names)};
+	    T(too_large), T(unreadable_message), T(broken_text), T(locked),
+	    T(odd_files), T(only_the_systems_run), T(names)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
