@@ -65,6 +65,18 @@ def test_one_recipient_twice_gets_it_once(private):
     assert out.count("a@x.example") + out.count("a@X.example") == 1
 
 
+def test_a_user_in_any_case_gets_it_once(private):
+    """A name of this machine is one user's, however it is written; one
+    elsewhere may be two."""
+    name = private.user
+    private.submit("-t", text="To: %s, %s,\n\t%s@client.example\n\nx\n"
+                   % (name, name.capitalize(), name.upper()))
+    private.wait_delivered()
+    assert len(private.mbox()) == 1
+    out = queued(private, "-t", text="To: a@x.example, A@x.example\n\nx\n")
+    assert " a@x.example" in out and " A@x.example" in out
+
+
 def test_no_recipients(private):
     refused(private, private.run(text="Subject: s\n\n"), USAGE)
 
