@@ -9,7 +9,7 @@ import pytest
 
 from instance import wait_for
 
-DATAERR = 65
+DATAERR, NOINPUT = 65, 66
 
 
 def recipients(private, smtp, *args, aliases="", **keys):
@@ -72,6 +72,28 @@ def test_newaliases_checks_the_file(private):
     result = private.run(name="newaliases")
     assert result.exit == DATAERR, result
     assert "aliases:2" in result.err, result
+
+
+def test_newaliases_wants_the_file_that_was_named(private):
+    """Mail goes without it, but who asks is told that it is not there."""
+    path = private.directory / "no-aliases"
+    private.configure(ALIASES=path)
+    result = private.run(name="newaliases")
+    assert result.exit == NOINPUT, result
+    assert "%s: No such file or directory" % path in result.err, result
+    assert result.err.count("\n") == 1, result
+
+
+def test_newaliases_refuses_what_everybody_can_change(private):
+    private.aliases("good: a@x.example\n")
+    path = private.directory / "aliases"
+    path.chmod(0o666)
+    result = private.run(name="newaliases")
+    assert result.exit == NOINPUT, result
+    assert "%s: can be changed by everybody" % path in result.err, result
+    assert result.err.count("\n") == 1, result
+    path.chmod(0o644)
+    assert private.run(name="newaliases").exit == 0
 
 
 @pytest.mark.parametrize("text, said", [
