@@ -6,6 +6,7 @@ import os
 import pathlib
 import pwd
 import re
+import resource
 import subprocess
 import time
 
@@ -322,9 +323,9 @@ class Clock:
                     "ASAN_OPTIONS": "verify_asan_link_order=0"}
         self.set(0)
 
-    def set(self, seconds):
+    def set(self, seconds, slept=0):
         fresh = self.file.with_name("offset.new")
-        fresh.write_text("%d\n" % seconds)
+        fresh.write_text("%d %d\n" % (seconds, slept))
         fresh.chmod(0o644)
         fresh.rename(self.file)
 
@@ -365,6 +366,33 @@ def test_the_clock_jumps_while_a_runner_waits(private, agent, clock, jump):
     private.wait_delivered()
     private.wait_idle()
     assert private.log().count("status=sent") == 2
+
+
+def test_an_agent_that_outlives_its_time_leaves_no_zombie(
+        private, agent, clock):
+    """It is waited for no more, but its status is fetched when it ends."""
+    agent.configure(RETRY="1s", AGENTS_PER_HOST=1)
+    agent.does("""
+ready()
+receive()
+job = receive()
+greeted()
+job.answer(DEFER, '451 4.0.0 later')
+pair.recv(1)  # the end
+if first():
+    note("stays %d" % os.getpid())
+    while not os.path.exists(HERE + "/go"):
+        time.sleep(0.01)
+""")
+    private.submit("b@x.example", env=clock.env)
+    wait_for(lambda: "stays" in "".join(agent.notes()), "its end to be told")
+    (pid,) = [n.split()[1] for n in agent.notes() if n.startswith("stays")]
+    clock.set(0, slept=10)
+    wait_for(lambda: agent.starts() >= 2, "another one in its place")
+    assert os.path.exists("/proc/" + pid)
+    (agent.directory / "go").touch()
+    wait_for(lambda: not os.path.exists("/proc/" + pid),
+             "the runner to fetch its status", 5)
 
 
 @pytest.mark.rows("L-68")
@@ -434,3 +462,32 @@ def test_a_new_message_does_not_wait_behind_many_for_another_host(
     private.submit("b@fast.example")
     wait_for(lambda: "fast ends" in agent.notes(), "the new one")
     assert agent.notes().count("slow ends") < 5000
+
+
+def test_a_host_that_is_silent_does_not_keep_messages_open(private, agent):
+    """Where few may be open: those that others had already, and that wait
+    for it alone, make room for those that it has nothing to do with."""
+    agent.configure(SMARTHOST=None)
+    agent.does("""
+ready()
+if b"slow.example" in pair.recv(1 << 17):
+    receive()
+    note("silent")
+    time.sleep(60)
+greeted()
+while True:
+    job = receive()
+    job.answer(SENT)
+    os.close(job.fd)
+""")
+    queue_some(private, 24, "b@fast.example", "b@slow.example")
+    queue_some(private, 6, "b@fast.example")
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+    private.popen("-q", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                  stderr=subprocess.DEVNULL, preexec_fn=few)
+    wait_for(lambda: len([n for n in agent.notes() if n[:3] == "job"]) == 30,
+             "all that the fast one gets")
+    wait_for(lambda: len(private.queue()) == 24, "the six to be removed")
+    assert "silent" in agent.notes()
