@@ -2,6 +2,7 @@
 """When a message is tried: RETRY, LIFETIME, WARN; what costs nothing; clocks
 that jump; who waits for whom."""
 
+import fcntl
 import os
 import pathlib
 import pwd
@@ -491,3 +492,35 @@ while True:
              "all that the fast one gets")
     wait_for(lambda: len(private.queue()) == 24, "the six to be removed")
     assert "silent" in agent.notes()
+
+
+def test_hosts_take_turns_at_the_only_agent(private, agent):
+    """Each begins before another one's mail is at its end."""
+    agent.configure(SMARTHOST=None, AGENTS=1)
+    agent.does("""
+ready()
+packet = pair.recv(1 << 17)
+(name,) = [n for n in ("one", "two", "three") if n.encode() + b".ex" in packet]
+greeted()
+while True:
+    job = receive()
+    note(name)
+    time.sleep(0.01)
+    for number in job.recipients:
+        result(job.number, number, SENT)
+    done(job.number)
+    os.close(job.fd)
+""")
+    names = ["one", "two", "three"]
+    for name in names:
+        queue_some(private, 60, "b@%s.example" % name)
+    path = private.spool / "slot.1"
+    private.write(path, "", 0o600)
+    with open(path, "rb") as held:  # another runner's: ours has its own
+        fcntl.flock(held, fcntl.LOCK_EX)
+        flush(private, 60)
+    assert private.queue() == []
+    order = [n for n in agent.notes() if n != "start"]
+    assert len(order) == 180
+    last = [len(order) - order[::-1].index(name) for name in names]
+    assert max(order.index(name) for name in names) < min(last), order
