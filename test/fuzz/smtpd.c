@@ -52,6 +52,28 @@ count(const char *text, size_t len, const char *word)
 	return n;
 }
 
+/*
+ * Empty messages whose first line is the end: what comes before it belongs to
+ * the command (RFC 5321, 4.1.1.4), which may end in LF alone.
+ */
+static size_t
+count_empty(const char *text, size_t len)
+{
+	static const char end[] = "\n.\r\n";
+	const char *p = text, *rest = text + len;
+	size_t n = 0;
+
+	while ((p = memmem(p, (size_t)(rest - p), end, 4)) != NULL) {
+		const char *last = p++;
+
+		while (last > text && ascii_isblank((unsigned char)last[-1]))
+			last--;
+		n += last - text >= 4 &&
+		     ascii_strncasecmp(last - 4, "DATA", 4) == 0;
+	}
+	return n;
+}
+
 /* Whose text is ours alone: a refusal may repeat what it is about. */
 static bool
 says_queued(const char *reply)
@@ -88,7 +110,8 @@ check(const char *said, size_t len, const uint8_t *data, size_t size)
 	size_t queued = check_replies(said, len);
 
 	need(private_count() == queued, "as many as were said to be");
-	need(queued <= count((const char *)data, size, "\r\n.\r\n"),
+	need(queued <= count((const char *)data, size, "\r\n.\r\n") +
+			   count_empty((const char *)data, size),
 	    "a message that had no end");
 	private_check_log();
 	private_clear();
