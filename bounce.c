@@ -162,14 +162,15 @@ is_global(const struct notice *n)
 	return global;
 }
 
-/* Whom an address stands for in told.<uid>, and up to when notices reach. */
 #define NOTICE_SECONDS (3600 / NOTICES_PER_HOUR)
+
+/* An owner's notices to an address, in told.<uid>: up to when they reach. */
 struct told {
 	uint64_t who;
 	int64_t until; /* each notice takes its part of an hour's */
 };
 
-/* Of each owner: one user's notices must not put off another's. */
+/* One user's notices must not put off another's. */
 static uint64_t
 told_who(const struct notice *n)
 {
